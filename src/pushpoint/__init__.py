@@ -1,0 +1,22 @@
+"""Pushpoint turns `git push` into a live, verified model endpoint.
+
+The command line is `pushpoint`; `pushpoint.Client` is the same platform from Python, and an algorithm's own code may
+use `pushpoint.runtime.model`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pushpoint.client import Client
+
+__all__ = ["Client"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Client":  # late: a worker imports this package for `runtime` alone
+        from pushpoint.client import Client
+
+        return Client
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

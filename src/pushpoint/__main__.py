@@ -1,0 +1,5 @@
+"""`python -m pushpoint`."""
+
+from pushpoint.cli import main
+
+main()

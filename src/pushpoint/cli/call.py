@@ -1,0 +1,75 @@
+"""`pushpoint call`: one call, as any caller would make it."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pushpoint.cli.settings import Json, connect
+from pushpoint.errors import ConfigError
+
+
+def call(
+    algorithm: Annotated[str, typer.Argument(help="NAME, OWNER/NAME or OWNER/NAME/VERSION.")],
+    text: Annotated[str | None, typer.Option("--text", "-t", help="Input: this text.")] = None,
+    json_input: Annotated[str | None, typer.Option("--json-input", "-d", help="Input: this JSON.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Input: the bytes of this file; - is standard input.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that the algorithm may take.")] = 300.0,
+    stdout: Annotated[bool, typer.Option("--stdout", help="Show what the algorithm prints, too.")] = False,
+    json: Json = False,
+) -> None:
+    """Call an algorithm and print its result."""
+    from pushpoint.client import Result  # noqa: F401 - loads the client late
+    from pushpoint.names import reference
+
+    given = [value for value in (text, json_input, file) if value is not None]
+    if len(given) != 1:
+        raise ConfigError("give the input once: --text, --json-input or --file")
+    if text is not None:
+        body, kind = text.encode(), "text/plain"
+    elif json_input is not None:
+        try:
+            jsonlib.loads(json_input)
+        except ValueError as error:
+            raise ConfigError(f"the input is not JSON ({error}); use --text for plain text") from error
+        body, kind = json_input.encode(), "application/json"
+    else:
+        body, kind = _read(file), "application/octet-stream"
+    with connect() as client:
+        owner = None if "/" in algorithm.removeprefix("algo://") else client.account().name
+        result = client.call(reference(algorithm, owner=owner), body, content_type=kind, timeout=timeout, stdout=stdout)
+    if json:
+        value = result.value if not isinstance(result.value, bytes) else {"size": len(result.value)}
+        found = {"result": value, "error": result.error, "metadata": result.metadata, "lineage": result.lineage}
+        typer.echo(jsonlib.dumps(found))
+    say = Console(stderr=True, soft_wrap=True)
+    if printed := result.metadata.get("stdout"):
+        say.print(Text(str(printed).rstrip(), "dim"))
+    if result.error:
+        if trace := result.error.get("stacktrace"):
+            say.print(Text(str(trace).rstrip(), "dim"))
+        kind = result.error.get("error_type", "AlgorithmError")
+        say.print(Text.assemble((f"{kind}: ", "bold red"), str(result.error.get("message"))))
+        raise typer.Exit(1)
+    if json:
+        return
+    say.print(Text("  ".join(f"{name} {value}" for name, value in sorted(result.lineage.items())), "dim"))
+    if isinstance(result.value, bytes):
+        sys.stdout.buffer.write(result.value)
+    else:
+        typer.echo(result.value if isinstance(result.value, str) else jsonlib.dumps(result.value, ensure_ascii=False))
+
+
+def _read(file: Path | None) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else Path(str(file)).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read ({error.strerror}); check its name") from error

@@ -1,0 +1,86 @@
+"""`pushpoint deploy`: the checked-out commit becomes a live endpoint."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pushpoint.cli.settings import Json, read_settings, who, with_settings
+
+
+@with_settings
+def deploy(
+    flags: Mapping[str, Any],
+    force: Annotated[
+        bool, typer.Option("--force", help="Deploy although nothing changed, or although something newer is live.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Train the checked-out commit's model, store it, and make it live once it is built, verified and tried out.
+
+    A deploy that was stopped goes on where it was. When nothing the model is made from has changed, nothing is done.
+    """
+    import msgspec
+
+    from pushpoint.client import Client
+    from pushpoint.deploy import deploy as run
+    from pushpoint.deploy.journal import Journal
+    from pushpoint.deploy.plan import is_up_to_date, make_plan, top_of, working_alone
+    from pushpoint.report import spoken
+
+    began = time.monotonic()
+    report = spoken()
+    credentials = who()
+    top = top_of(Path.cwd())
+    config = read_settings(top, flags)
+    with Client(credentials.url, credentials.key.reveal()) as client:
+        with report.step("plan"):
+            plan = make_plan(config, top, client=client, environment=os.environ, force=force)
+            live = client.live(plan.name)
+            report.line(f"commit {plan.source.commit[:12]} to {plan.algorithm} on {plan.url}")
+        unchanged = is_up_to_date(plan, live)
+        if not unchanged:
+            with working_alone(plan, report):
+                journal = Journal(plan.state / "journal" / f"{plan.id}.jsonl", report=report)
+                live = run(plan, client=client, journal=journal, report=report, secrets=[credentials.key.reveal()])
+                journal.forget()
+    seconds = round(time.monotonic() - began, 3)
+    if json:
+        found = {
+            "algorithm": plan.algorithm,
+            "up_to_date": unchanged,
+            "deployment": live,
+            "endpoint": f"{plan.url}/v1/algo/{plan.algorithm}",
+            "seconds": seconds,
+            "steps": report.seconds,
+        }
+        typer.echo(msgspec.json.encode(found))
+        return
+    say = Console(stderr=True, soft_wrap=True)
+    if live is None:
+        say.print(Text(f"built {plan.algorithm}, published nothing: publish is none", "green"))
+        return
+    release = live.release
+    if unchanged:
+        say.print(
+            Text.assemble(("up to date: ", "green"), f"{plan.algorithm} {release.version} was made from the same")
+        )
+        say.print("notebook, inference code, requirements, declared data and settings; --force trains again")
+    else:
+        say.print(
+            Text.assemble(
+                ("live: ", "bold green"),
+                f"{plan.algorithm} {release.version} (generation {live.generation}) after {seconds:.1f} s",
+            )
+        )
+    if release.model:
+        say.print(Text(f"model {release.model.uri}\n      sha256 {release.model.sha256}", "dim"))
+    say.print(Text(f"call it: pushpoint call {plan.algorithm} --json-input 'INPUT'", "dim"))
+    typer.echo(f"{plan.url}/v1/algo/{plan.algorithm}")

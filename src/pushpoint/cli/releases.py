@@ -1,0 +1,60 @@
+"""`pushpoint releases`: what there is, and what is live."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pushpoint.cli.settings import Json, connect
+from pushpoint.report import printable
+
+
+def releases(
+    algorithm: Annotated[str, typer.Argument(help="NAME or OWNER/NAME.")],
+    history: Annotated[
+        bool, typer.Option("--history", help="List the deployments instead: what was live when, and who put it there.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """List the releases of an algorithm, newest first, with the commit and model of each."""
+    import msgspec
+
+    from pushpoint.names import algorithm_name
+
+    with connect() as client:
+        name = algorithm_name(algorithm, owner=None if "/" in algorithm else client.account().name)
+        if history:
+            deployments = list(client.deployments(name))
+            if json:
+                typer.echo(msgspec.json.encode(deployments))
+                return
+            table = Table("generation", "version", "state", "since", "by", "why", box=None)
+            for deployment in deployments:
+                table.add_row(
+                    str(deployment.generation or ""),
+                    deployment.release.version,
+                    deployment.state,
+                    (deployment.live_since or deployment.created).strftime("%Y-%m-%d %H:%M:%S"),
+                    deployment.actor,
+                    "rollback" if deployment.is_rollback else printable(deployment.reason)[:100],
+                )
+            Console().print(table)
+            return
+        found = list(client.releases(name))
+    if json:
+        typer.echo(msgspec.json.encode(found))
+        return
+    table = Table("", "version", "published", "commit", "model sha256", "message", box=None)
+    for release in found:
+        table.add_row(
+            "live" if release.is_live else "",
+            release.version,
+            release.published.strftime("%Y-%m-%d %H:%M:%S"),
+            release.source.commit[:12] if release.source else "",
+            release.model.sha256[:16] if release.model else "",
+            printable(release.source.message.partition("\n")[0])[:50] if release.source else "",
+        )
+    Console().print(table)

@@ -1,0 +1,225 @@
+"""`pushpoint serve`: the platform, in one process. Here its adapters are chosen, and handed to everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pushpoint.cli.settings import profile_path
+from pushpoint.errors import ConfigError, InUse
+from pushpoint.names import check_name
+
+if TYPE_CHECKING:
+    from pushpoint.serving import Services
+
+KEY_FILE = "api-key"
+
+
+def serve(
+    home: Annotated[Path, typer.Option(help="Folder for everything the platform keeps.")] = Path("pushpoint-home"),
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    account: Annotated[str | None, typer.Option(help="Name of the first account [default: your user name]")] = None,
+    profile: Annotated[
+        bool, typer.Option(help="Whether to write a profile, so that the CLI finds this platform.")
+    ] = True,
+) -> None:
+    """Start the platform. On an empty home it makes the first account and its key, kept in HOME/api-key."""
+    home = home.absolute()
+    name = check_name("account", account) if account else _user_name()
+    listening = _listen(host, port)
+    with _alone(home):
+        import uvloop
+
+        uvloop.run(_serve(home, listening, host, name, explicit=account is not None, profile=profile))
+
+
+async def _serve(
+    home: Path, listening: socket.socket, host: str, account: str, *, explicit: bool, profile: bool
+) -> None:
+    import uvicorn
+
+    from pushpoint.web import create_app
+
+    port = listening.getsockname()[1]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    say = Console(stderr=True, soft_wrap=True)
+    inner_path = home / "run" / "api.sock"
+    services = await asyncio.to_thread(_open, home, url, inner_path, asyncio.get_running_loop())
+    try:
+        _first_start(services, account, explicit=explicit, say=say)
+        sandbox = services.sandbox
+        style = "dim" if sandbox.program else "bold yellow"
+        say.print(Text(f"sandbox: {sandbox.description}", style))
+        if profile:
+            _write_profile(url, home, say)
+        application = create_app(services)
+
+        class Server(uvicorn.Server):
+            @contextlib.contextmanager
+            def capture_signals(self) -> Iterator[None]:
+                yield  # the loop's handlers below stop both servers
+
+        def server() -> Server:
+            return Server(
+                uvicorn.Config(
+                    application,
+                    lifespan="off",
+                    log_config=None,
+                    access_log=False,
+                    ws="none",
+                    http="httptools",
+                    timeout_graceful_shutdown=30,
+                )
+            )
+
+        outer, inner = server(), server()
+        inner_path.unlink(missing_ok=True)
+        inner_socket = socket.socket(socket.AF_UNIX)
+        inner_socket.bind(str(inner_path))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, _stop, outer, inner)
+        serving = [
+            asyncio.create_task(outer.serve(sockets=[listening])),
+            asyncio.create_task(inner.serve(sockets=[inner_socket])),
+        ]
+        while not (outer.started and inner.started):
+            await asyncio.sleep(0.005)
+        await asyncio.to_thread(services.builder.recover)
+        await asyncio.to_thread(services.pools.restore)
+        typer.echo(f"ready at {url}")
+        await asyncio.gather(*serving)
+    finally:
+        services.rollouts.close()
+        services.builder.close()
+        await asyncio.to_thread(services.pools.close)
+        services.database.dispose()
+
+
+def _stop(*servers: object) -> None:
+    for server in servers:
+        server.should_exit = True  # type: ignore[attr-defined]
+
+
+def _open(home: Path, url: str, inner: Path, loop: asyncio.AbstractEventLoop) -> Services:
+    import structlog
+
+    from pushpoint.databases import open_database
+    from pushpoint.engines.local import LocalEngine
+    from pushpoint.registry import deployments
+    from pushpoint.sandbox import find_sandbox
+    from pushpoint.serving import Services
+    from pushpoint.serving.building import Builder
+    from pushpoint.serving.pools import Pools
+    from pushpoint.serving.rollouts import Rollouts
+    from pushpoint.serving.tokens import Tokens
+    from pushpoint.stores.local import LocalStore
+
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=(home / "platform.log").open("a")))
+    for folder in ("run", "repositories", "builds", "environments", "bytecode", "scratch"):
+        (home / folder).mkdir(exist_ok=True)
+    database = open_database(home / "platform.db")
+    deployments.recover(database)
+    store = LocalStore(home / "store")
+    sandbox = find_sandbox()
+    tokens = Tokens()
+    pools = Pools(home, database, store, LocalEngine(home, sandbox, inner, loop), tokens)
+    repositories = home / "repositories"
+    return Services(
+        home=home,
+        url=url,
+        database=database,
+        store=store,
+        repositories=repositories,
+        sandbox=sandbox,
+        tokens=tokens,
+        pools=pools,
+        builder=Builder(home, database, repositories, sandbox, pools),
+        rollouts=Rollouts(database, repositories, pools, tokens, loop),
+    )
+
+
+def _first_start(services: Services, account: str, *, explicit: bool, say: Console) -> None:
+    from pushpoint.errors import NotFound
+    from pushpoint.registry import accounts, keys
+
+    path = services.home / KEY_FILE
+    if accounts.any_exist(services.database):
+        if explicit:
+            try:
+                accounts.find(services.database, account)
+            except NotFound:
+                why = f"this home has no account {account}; leave --account out, or use another --home"
+                raise ConfigError(why) from None
+        if path.exists():
+            return
+        made = None
+    else:
+        made = accounts.create(services.database, account)
+    owner = made or accounts.find(services.database, account)
+    key = keys.issue(services.database, owner, label="first key")
+    draft = path.with_suffix(".draft")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
+        file.write(key + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+    say.print(Text(f"account {owner.name}; its key is in {path}", "green"))
+
+
+def _write_profile(url: str, home: Path, say: Console) -> None:
+    path = profile_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    quoted = str(home / KEY_FILE).replace("\\", "\\\\").replace('"', '\\"')
+    path.write_text(f'# written by `pushpoint serve`\nurl = "{url}"\nkey-file = "{quoted}"\n', encoding="utf-8")
+    path.chmod(0o600)
+    say.print(Text(f"profile: {path}", "dim"))
+
+
+@contextlib.contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        home.chmod(0o700)
+        lock = (home / "lock").open("w")
+    except OSError as error:
+        raise ConfigError(f"{home} cannot be used ({error.strerror}); choose another --home") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUse(str(home), ["another platform that is running; stop it, or use another --home"]) from None
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host} port {port} ({error.strerror}); choose another --port") from error
+    return listening
+
+
+def _user_name() -> str:
+    import getpass
+    import re
+
+    try:
+        found = re.sub(r"\W", "_", getpass.getuser(), flags=re.ASCII)[:30]
+    except (OSError, KeyError):
+        found = ""
+    return found if re.fullmatch(r"[a-zA-Z]\w*", found) else "pushpoint"

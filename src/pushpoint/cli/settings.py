@@ -1,0 +1,89 @@
+"""What commands share: the flags of the settings, the platform they speak to, and how they print."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pushpoint.config import FILE, SETTINGS, Config, Credentials, Setting, credentials, read_file, resolve
+
+if TYPE_CHECKING:
+    from pushpoint.client import Client
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command a flag for each setting; it receives them as the mapping `flags`.
+
+    Returns:
+        The command, for Typer.
+    """
+    own = [
+        parameter for name, parameter in inspect.signature(command, eval_str=True).parameters.items() if name != "flags"
+    ]
+    made = [_flag(setting) for setting in SETTINGS]
+
+    def wrapped(**values: Any) -> None:
+        flags = {setting.name: values.pop(setting.field) for setting in SETTINGS}
+        command(**values, flags={name: value for name, value in flags.items() if value not in (None, [])})
+
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    wrapped.__signature__ = inspect.Signature([*parameters, *made])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in (*parameters, *made)}
+    return wrapped
+
+
+def _flag(setting: Setting) -> inspect.Parameter:
+    kind = {"list": list[str] | None, "seconds": float | None}.get(setting.kind, str | None)
+    default = "" if setting.default in (None, ()) else f" [default: {setting.default}]"
+    panel = f"Settings (also in {FILE} and as PUSHPOINT_... variables)"
+    option = typer.Option(f"--{setting.name}", help=setting.help + default, show_default=False, rich_help_panel=panel)
+    return inspect.Parameter(
+        setting.field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
+    )
+
+
+def read_settings(directory: Path, flags: Mapping[str, Any]) -> Config:
+    """Resolve the settings of the repository at `directory`.
+
+    Returns:
+        The settings.
+    """
+    return resolve(file=read_file(directory / FILE), environment=os.environ, flags=flags)
+
+
+def profile_path() -> Path:
+    """Say where the profile is that `pushpoint serve` writes.
+
+    Returns:
+        A file in the user's configuration folder.
+    """
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "pushpoint" / "profile.toml"
+
+
+def who() -> Credentials:
+    """Find the platform and the key.
+
+    Returns:
+        Both.
+    """
+    return credentials(os.environ, profile_path())
+
+
+def connect() -> Client:
+    """Make a client for the platform that the environment or the profile names.
+
+    Returns:
+        The client; close it.
+    """
+    from pushpoint.client import Client
+
+    found = who()
+    return Client(found.url, found.key.reveal())

@@ -1,0 +1,447 @@
+"""The /v1 API as methods.
+
+What may be repeated is repeated when the connection fails or the platform is busy: reading, and writing that names its
+result. Every answer that is not a success becomes an error of our own tree, by the class the platform names.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx2
+import msgspec
+import stamina
+
+from pushpoint import errors, wire
+from pushpoint.digests import OCTETS, Descriptor, Digest
+from pushpoint.git import Remote
+from pushpoint.names import AlgorithmName, DataPath, Reference
+
+T = TypeVar("T")
+PIECE = 1 << 20
+_PLAIN = {
+    cls.__name__: cls
+    for cls in (
+        errors.ConfigError,
+        errors.InvalidRequest,
+        errors.IntegrityError,
+        errors.Unauthenticated,
+        errors.Refused,
+        errors.RolloutFailed,
+        errors.Conflict,
+        errors.AlreadyExists,
+        errors.Superseded,
+        errors.NotFound,
+        errors.Unavailable,
+    )
+}
+_BY_STATUS: dict[int, type[errors.Error]] = {
+    401: errors.Unauthenticated,
+    403: errors.Refused,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    422: errors.IntegrityError,
+    429: errors.Unavailable,
+}
+
+
+class _Again(Exception):
+    """Worth another try."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a call answered.
+
+    Attributes:
+        value: The result: text, bytes or what JSON holds.
+        metadata: `content_type`, `duration` in seconds, perhaps `stdout`.
+        lineage: What answered: algorithm, version, commit, model digest.
+        error: The algorithm's own error, where it failed.
+    """
+
+    value: Any
+    metadata: Mapping[str, Any]
+    lineage: Mapping[str, str]
+    error: Mapping[str, Any] | None
+
+
+class Client:
+    """A platform, seen with one key. Close it when done; it is a context manager too."""
+
+    def __init__(self, url: str, key: str, *, transport: httpx2.BaseTransport | None = None) -> None:
+        """Make a client.
+
+        Args:
+            url: The platform's address, without a path.
+            key: API key.
+            transport: How to send; over the network by default.
+        """
+        self.url = url.rstrip("/")
+        self._key = key
+        self._http = httpx2.Client(
+            base_url=self.url,
+            headers={"authorization": f"Simple {key}"},
+            timeout=httpx2.Timeout(60.0, connect=5.0),
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    # -- accounts and algorithms ----------------------------------------------------------------------------
+
+    def account(self) -> wire.AccountView:
+        """Look up whose key this is.
+
+        Returns:
+            The account.
+        """
+        return self._ask("GET", "/v1/account", kind=wire.AccountView)
+
+    def exists(self, name: AlgorithmName) -> bool:
+        """Say whether an algorithm exists that this key may see.
+
+        Returns:
+            True if it does.
+        """
+        try:
+            self._ask("GET", f"/v1/algorithms/{name}")
+        except errors.NotFound:
+            return False
+        return True
+
+    def create(self, name: AlgorithmName) -> None:
+        """Create an algorithm, unless it is there."""
+        settings = {"source_visibility": "closed", "license": "apl", "network_access": "isolated"}
+        body = {"name": name.name, "details": {"label": name.name}, "settings": settings}
+        with contextlib.suppress(errors.AlreadyExists):
+            self._ask("POST", f"/v1/algorithms/{name.owner}", json=body)
+
+    def remote(self, name: AlgorithmName) -> Remote:
+        """Say how git reaches an algorithm's repository.
+
+        Returns:
+            The remote, with this key as its password.
+        """
+        return Remote(f"{self.url}/git/{name}.git", name.owner, self._key)
+
+    # -- builds ---------------------------------------------------------------------------------------------
+
+    def build(self, name: AlgorithmName, commit: str) -> wire.BuildView:
+        """Look up the newest build of a commit.
+
+        Returns:
+            The build.
+        """
+        return self._ask("GET", f"/v1/algorithms/{name}/builds/{commit}", kind=wire.BuildView)
+
+    def builds(self, name: AlgorithmName, *, limit: int = 50) -> list[wire.BuildView]:
+        """List the newest builds.
+
+        Returns:
+            At most `limit` builds.
+        """
+        kind = wire.Page[wire.BuildView]
+        found: list[wire.BuildView] = self._ask("GET", f"/v1/algorithms/{name}/builds?limit={limit}", kind=kind).results
+        return found
+
+    def compile(self, name: AlgorithmName, commit: str) -> None:
+        """Begin to build a commit, unless that was done or is being done."""
+        self._ask("POST", f"/v1/algorithms/{name}/compile?wait=false", json={"commitSha": commit})
+
+    def build_log(self, name: AlgorithmName, build_id: str, *, offset: int = 0) -> wire.LogView:
+        """Read a build's log from an offset in bytes on; it may still grow.
+
+        Returns:
+            The text, the next offset, and whether that is all.
+        """
+        path = f"/v1/algorithms/{name}/builds/{build_id}/logs?offset={offset}"
+        return self._ask("GET", path, kind=wire.LogView)
+
+    def output(self, name: AlgorithmName, build_id: str) -> str:
+        """Read the end of what the workers of a build printed.
+
+        Returns:
+            The text.
+        """
+        found: wire.LogView = self._ask("GET", f"/v1/algorithms/{name}/builds/{build_id}/output", kind=wire.LogView)
+        return found.logs
+
+    # -- releases and deployments ---------------------------------------------------------------------------
+
+    def publish(self, name: AlgorithmName, commit: str, *, part: str, sample_input: str | None, notes: str) -> str:
+        """Publish a commit's build, unless it is published; it gets no traffic by that.
+
+        Returns:
+            Its version.
+        """
+        info = {"git_hash": commit, "version_type": part, "release_notes": notes}
+        if sample_input is not None:
+            info["sample_input"] = sample_input
+        try:
+            path = f"/v1/algorithms/{name}/versions?roll_out=false"
+            shown = self._ask("POST", path, json={"version_info": info})
+        except errors.AlreadyExists:
+            shown = self._ask("GET", f"/v1/algorithms/{name}/versions/{commit}")
+        return str(shown["version_info"]["semantic_version"])
+
+    def releases(self, name: AlgorithmName) -> Iterator[wire.ReleaseView]:
+        """List the releases, highest version first.
+
+        Yields:
+            Each release.
+        """
+        yield from self._pages(f"/v1/algorithms/{name}/releases", wire.ReleaseView)
+
+    def deployments(self, name: AlgorithmName) -> Iterator[wire.DeploymentView]:
+        """List the deployments, newest first.
+
+        Yields:
+            Each deployment.
+        """
+        yield from self._pages(f"/v1/algorithms/{name}/deployments", wire.DeploymentView)
+
+    def live(self, name: AlgorithmName) -> wire.DeploymentView | None:
+        """Look up what has the traffic.
+
+        Returns:
+            The live deployment, or none.
+        """
+        try:
+            return self._ask("GET", f"/v1/algorithms/{name}/live", kind=wire.DeploymentView)
+        except errors.NotFound:
+            return None
+
+    def roll_out(
+        self, name: AlgorithmName, version: str, *, deploy_id: str, is_rollback: bool = False
+    ) -> wire.DeploymentView:
+        """Begin to make a release live; the same deploy again is the same deployment.
+
+        Returns:
+            The deployment; look at it again until it ends.
+        """
+        asked = wire.RollOut(version=version, deploy_id=deploy_id, is_rollback=is_rollback)
+        path = f"/v1/algorithms/{name}/deployments"
+        return self._ask("POST", path, json=asked, kind=wire.DeploymentView)
+
+    def deployment(self, name: AlgorithmName, deployment_id: str) -> wire.DeploymentView:
+        """Look at a deployment.
+
+        Returns:
+            The deployment.
+        """
+        return self._ask("GET", f"/v1/algorithms/{name}/deployments/{deployment_id}", kind=wire.DeploymentView)
+
+    # -- data -----------------------------------------------------------------------------------------------
+
+    def create_collection(self, path: DataPath) -> None:
+        """Create a collection, unless it is there."""
+        with contextlib.suppress(errors.AlreadyExists):
+            self._ask("POST", f"/v1/data/{path.owner}", json={"name": path.collection})
+
+    def stat(self, path: DataPath) -> Descriptor | None:
+        """Look up what a file holds.
+
+        Returns:
+            Its descriptor, or none if there is no such file.
+        """
+        answer = self._send("HEAD", _data(path))
+        if answer.status_code == 404:
+            return None
+        self._checked(answer)
+        digests = dict(part.split("=:", 1) for part in answer.headers["repr-digest"].split(", "))
+        found = {name: base64.b64decode(value.rstrip(":")).hex() for name, value in digests.items()}
+        return Descriptor(
+            media_type=OCTETS,
+            digest=Digest(f"sha256:{found['sha-256']}"),
+            size=int(answer.headers["content-length"]),
+            md5=found["md5"],
+        )
+
+    def link(self, path: DataPath, blob: Descriptor) -> bool:
+        """Give bytes that the owner has stored before another name, without sending them.
+
+        Returns:
+            Whether the platform had them.
+        """
+        headers = _announce(blob) | {"if-none-match": "*", "pushpoint-link": blob.digest, "content-length": "0"}
+        answer = self._send("PUT", _data(path), headers=headers, content=b"")
+        if answer.status_code == 404:
+            return False
+        self._checked(answer)
+        return True
+
+    def put(
+        self, path: DataPath, source: Path, blob: Descriptor, *, progress: Callable[[int], object] | None = None
+    ) -> None:
+        """Create a file from a local one, streaming; the platform checks the digests before it acknowledges.
+
+        Args:
+            path: A file that must not exist, or hold the same bytes.
+            source: Local file.
+            blob: What `source` holds.
+            progress: Told the size of each piece, in bytes.
+
+        Raises:
+            AlreadyExists: The file holds other bytes.
+            IntegrityError: What arrived is not `blob`.
+        """
+
+        def pieces() -> Iterator[bytes]:
+            with source.open("rb", buffering=0) as file:
+                while piece := file.read(PIECE):
+                    yield piece
+                    if progress:
+                        progress(len(piece))
+
+        headers = _announce(blob) | {"if-none-match": "*", "content-length": str(blob.size)}
+        self._checked(self._send("PUT", _data(path), headers=headers, content=pieces, timeout=3600.0))
+
+    @contextlib.contextmanager
+    def open(self, path: DataPath) -> Iterator[Iterator[bytes]]:
+        """Read a file, streaming.
+
+        Yields:
+            Its pieces.
+        """
+        with self._http.stream("GET", _data(path)) as answer:
+            if not answer.is_success:
+                answer.read()
+            self._checked(answer)
+            yield answer.iter_bytes(PIECE)
+
+    # -- calls ----------------------------------------------------------------------------------------------
+
+    def call(
+        self, reference: Reference, body: bytes, *, content_type: str, timeout: float = 300.0, stdout: bool = False
+    ) -> Result:
+        """Call an algorithm. Not repeated: whether it ran is not known when the connection breaks.
+
+        Args:
+            reference: What to call.
+            body: The input.
+            content_type: `application/json`, `text/plain` or `application/octet-stream`.
+            timeout: Seconds that the algorithm may take.
+            stdout: Whether to ask for what it prints.
+
+        Returns:
+            Its result, or its own error.
+        """
+        path = f"/v1/algo/{reference.algorithm}" + (f"/{quote(reference.selector)}" if reference.selector else "")
+        try:
+            answer = self._http.post(
+                path,
+                content=body,
+                params={"timeout": f"{timeout:g}"} | ({"stdout": "true"} if stdout else {}),
+                headers={"content-type": content_type},
+                timeout=timeout + 630.0,
+            )
+        except httpx2.TransportError as error:
+            raise self._unreachable(error) from error
+        self._checked(answer)
+        found = msgspec.json.decode(answer.content)
+        value = found.get("result")
+        if found["metadata"].get("content_type") == "binary":
+            value = base64.b64decode(value)
+        lineage = {k.removeprefix("x-pushpoint-"): v for k, v in answer.headers.items() if k.startswith("x-pushpoint-")}
+        return Result(value=value, metadata=found["metadata"], lineage=lineage, error=found.get("error"))
+
+    # -- the one way out ------------------------------------------------------------------------------------
+
+    def _ask(self, method: str, path: str, *, json: object = None, kind: type[T] | Any = dict) -> T | Any:
+        headers = {} if json is None else {"content-type": "application/json"}
+        content = b"" if json is None else wire.encode(json)
+        answer = self._checked(self._send(method, path, headers=headers, content=content))
+        try:
+            return msgspec.json.decode(answer.content, type=kind)
+        except msgspec.DecodeError as error:
+            raise errors.Unavailable(f"{self.url} does not answer as a platform does; check PUSHPOINT_URL") from error
+
+    def _pages(self, path: str, kind: type[T]) -> Iterator[T]:
+        following = f"{path}?limit=200"
+        while following:
+            page = self._ask("GET", following, kind=wire.Page[kind])  # type: ignore[valid-type]
+            yield from page.results
+            following = f"{path}?limit=200&marker={page.marker}" if page.marker else ""
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | Callable[[], Iterator[bytes]] = b"",
+        timeout: float = 60.0,
+    ) -> httpx2.Response:
+        try:
+            for attempt in stamina.retry_context(on=_Again, attempts=5, timeout=15.0, wait_initial=0.2, wait_max=3.0):
+                with attempt:
+                    try:
+                        answer = self._http.request(
+                            method,
+                            path,
+                            headers=headers,
+                            content=content() if callable(content) else content,
+                            timeout=httpx2.Timeout(timeout, connect=5.0),
+                        )
+                    except httpx2.TransportError as error:
+                        raise _Again from error
+                    if answer.status_code == 503 and attempt.num < 5:
+                        raise _Again
+        except _Again as error:
+            raise self._unreachable(error.__cause__) from error
+        return answer
+
+    def _checked(self, answer: httpx2.Response) -> httpx2.Response:
+        if answer.is_success:
+            return answer
+        raise _error(answer)
+
+    def _unreachable(self, cause: BaseException | None) -> errors.Unavailable:
+        why = str(cause) or type(cause).__name__
+        return errors.Unavailable(
+            f"no answer from {self.url} ({why}); check PUSHPOINT_URL, or start the platform: pushpoint serve"
+        )
+
+
+def _data(path: DataPath) -> str:
+    return "/v1/data/" + "/".join(quote(part, safe="") for part in (path.owner, path.collection, path.file) if part)
+
+
+def _announce(blob: Descriptor) -> dict[str, str]:
+    both = {"sha-256": blob.hex, "md5": blob.md5}
+    parts = (f"{name}=:{base64.b64encode(bytes.fromhex(value)).decode()}:" for name, value in both.items())
+    return {"content-digest": ", ".join(parts)}
+
+
+def _error(answer: httpx2.Response) -> errors.Error:
+    try:
+        found = msgspec.json.decode(answer.content)["error"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        found = {}
+    if isinstance(found, str):
+        found = {"message": f"{found}; check its name and whose key you use"}
+    message = str(found.get("reason") or found.get("message") or f"{answer.request.url} answered {answer.status_code}")
+    if answer.status_code == 401:
+        message = f"{answer.request.url.host} does not accept this key; set PUSHPOINT_API_KEY to a valid one"
+    kind = _PLAIN.get(str(found.get("error_type"))) or _BY_STATUS.get(answer.status_code)
+    if kind is None:
+        kind = errors.ConfigError if answer.status_code < 500 else errors.Unavailable
+    return kind(message)

@@ -1,0 +1,275 @@
+"""Settings: defaults < pushpoint.toml < environment < flags, resolved once into one frozen value.
+
+Each setting has one name: `model-path` in the file, `PUSHPOINT_MODEL_PATH` in the environment, `--model-path` as flag.
+The layers are plain mappings, read by the entry point. Where to deploy to, and with which key, are not settings: they
+differ from person to person, and the key is a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pushpoint.errors import ConfigError, MissingSetting, UnknownSetting
+
+FILE = "pushpoint.toml"
+PUBLISH = ("revision", "minor", "major", "none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting, as it is documented.
+
+    Attributes:
+        name: In the file; with dashes.
+        kind: `text`, `seconds`, `list`, `choice` or `json`.
+        default: Its value when nobody gives one.
+        help: What it is for, in one line.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+
+    @property
+    def field(self) -> str:
+        """Its name in Python."""
+        return self.name.replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return f"PUSHPOINT_{self.field.upper()}"
+
+
+SETTINGS = (
+    Setting(name="algorithm", kind="text", default=None, help="Algorithm to deploy to: NAME, or OWNER/NAME"),
+    Setting(name="notebook", kind="text", default="model_training.ipynb", help="Notebook that trains the model"),
+    Setting(name="model-path", kind="text", default="model.pkl", help="Model file that the notebook writes"),
+    Setting(name="requirements", kind="text", default="requirements.txt", help="What the notebook needs installed"),
+    Setting(
+        name="inference",
+        kind="text",
+        default=None,
+        help="Folder of the inference code [default: named like the algorithm]",
+    ),
+    Setting(name="data", kind="list", default=(), help="Other files and folders the model is made from"),
+    Setting(
+        name="collection", kind="text", default=None, help="Where models are stored [default: data://OWNER/ALGORITHM]"
+    ),
+    Setting(
+        name="publish",
+        kind="choice",
+        default="minor",
+        help="Part of the version that grows: revision, minor, major; or none",
+    ),
+    Setting(
+        name="sample-input", kind="json", default=None, help="Input that a release must answer before it gets traffic"
+    ),
+    Setting(name="cell-timeout", kind="seconds", default=0.0, help="Longest time for one cell; 0 is no limit"),
+    Setting(
+        name="notebook-timeout", kind="seconds", default=21600.0, help="Longest time for the notebook; 0 is no limit"
+    ),
+)
+"""Every setting, in the order of the reference page. The defaults are the original Action's where it had them."""
+
+_OTHER_VARIABLES = frozenset({"PUSHPOINT_URL", "PUSHPOINT_API_KEY"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All settings, and for each the layer that its value came from."""
+
+    algorithm: str
+    notebook: str
+    model_path: str
+    requirements: str
+    inference: str | None
+    data: tuple[str, ...]
+    collection: str | None
+    publish: str
+    sample_input: str | None
+    cell_timeout: float
+    notebook_timeout: float
+    origins: Mapping[str, str]
+
+    def is_default(self, name: str) -> bool:
+        """Say whether nobody gave this setting.
+
+        Returns:
+            True if it has its default.
+        """
+        return self.origins[name] == "default"
+
+
+def resolve(*, file: Mapping[str, Any], environment: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
+    """Lay the layers over the defaults; later ones win.
+
+    Args:
+        file: The parsed pushpoint.toml.
+        environment: Environment variables, all of them.
+        flags: Settings by name; what was not given is none or absent.
+
+    Returns:
+        The settings.
+
+    Raises:
+        MissingSetting: Nobody named the algorithm.
+        UnknownSetting: A layer has a name that is no setting.
+        ConfigError: A value is not of its setting's kind.
+
+    Example:
+        >>> resolve(file={"algorithm": "iris"}, environment={}, flags={"notebook": "a.ipynb"}).notebook
+        'a.ipynb'
+    """
+    given = {setting.name: environment[setting.variable] for setting in SETTINGS if environment.get(setting.variable)}
+    layers = [(FILE, file), ("environment", given), ("flag", {k: v for k, v in flags.items() if v is not None})]
+    _refuse_unknown_variables(environment)
+    values: dict[str, Any] = {setting.field: setting.default for setting in SETTINGS}
+    origins = {setting.name: "default" for setting in SETTINGS}
+    known = {setting.name: setting for setting in SETTINGS}
+    for layer, found in layers:
+        for name, value in found.items():
+            if name not in known:
+                raise UnknownSetting(name, layer=layer, nearest=_nearest(name, list(known)))
+            values[known[name].field] = _value(known[name], value, layer)
+            origins[name] = layer
+    if not values["algorithm"]:
+        raise MissingSetting("algorithm", how=f'write `algorithm = "NAME"` in {FILE}, or pass --algorithm')
+    return Config(**values, origins=origins)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read a pushpoint.toml; one that is not there is empty.
+
+    Returns:
+        Its settings.
+
+    Raises:
+        ConfigError: It is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path.name} cannot be read as TOML: {error}; correct it") from error
+
+
+class Secret:
+    """A text that shows itself to nobody by accident."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text, for the one place that needs it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "********"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Which platform, and with which key."""
+
+    url: str
+    key: Secret
+    origin: str
+
+
+def credentials(environment: Mapping[str, str], profile: Path) -> Credentials:
+    """Find the platform's address and the key: ours, then the old platform's variables, then the profile.
+
+    Args:
+        environment: Environment variables.
+        profile: The profile that `pushpoint serve` writes.
+
+    Returns:
+        Both, and where they came from; each of the two is looked for on its own.
+
+    Raises:
+        ConfigError: The address is none, or the key file cannot be read.
+        MissingSetting: One of them is nowhere.
+    """
+    kept = read_file(profile)
+    url, origin = _first(environment, "PUSHPOINT_URL", "ALGORITHMIA_API")
+    key, _ = _first(environment, "PUSHPOINT_API_KEY", "ALGORITHMIA_API_KEY")
+    if not url:
+        url, origin = str(kept.get("url", "")), str(profile)
+    if not key and url.rstrip("/") == str(kept.get("url", "")).rstrip("/") and kept.get("key-file"):
+        try:
+            key = Path(str(kept["key-file"])).read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the key file {kept['key-file']} cannot be read; set PUSHPOINT_API_KEY") from error
+    if not url:
+        raise MissingSetting("PUSHPOINT_URL", how="set it to the platform's address, or start one: pushpoint serve")
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"{url!r} is not an address; write it as http://HOST:PORT")
+    if not key:
+        raise MissingSetting(
+            "PUSHPOINT_API_KEY", how="set it to a key of yours; the platform keeps one in HOME/api-key"
+        )
+    return Credentials(url=url.rstrip("/"), key=Secret(key), origin=origin)
+
+
+def _first(environment: Mapping[str, str], *names: str) -> tuple[str, str]:
+    for name in names:
+        if value := environment.get(name, "").strip():
+            return value, name
+    return "", ""
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    known = _OTHER_VARIABLES | {setting.variable for setting in SETTINGS}
+    for name in environment:
+        if name.startswith("PUSHPOINT_") and name not in known:
+            raise UnknownSetting(name, layer="environment", nearest=_nearest(name, sorted(known)))
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name, known, n=1)), None)
+
+
+def _value(setting: Setting, value: Any, layer: str) -> Any:
+    wrong = ConfigError(f"`{setting.name}` in {layer} is {value!r}; {_EXPECTED[setting.kind]}")
+    match setting.kind:
+        case "json":
+            return value if layer != FILE else json.dumps(value)
+        case "list":
+            if isinstance(value, str):
+                value = [part for part in value.replace("\n", ",").split(",") if part.strip()]
+            if not isinstance(value, (list, tuple)) or not all(isinstance(part, str) for part in value):
+                raise wrong
+            return tuple(part.strip() for part in value)
+        case "seconds":
+            try:
+                seconds = float(value)
+            except (TypeError, ValueError):
+                raise wrong from None
+            if isinstance(value, bool) or not 0 <= seconds < 1e9:
+                raise wrong
+            return seconds
+        case "choice" if value not in PUBLISH:
+            raise wrong
+    if not isinstance(value, str):
+        raise wrong
+    return value
+
+
+_EXPECTED = {
+    "text": "write a text",
+    "seconds": "write a number of seconds, 0 or more",
+    "list": "write a list of paths",
+    "choice": f"write one of {', '.join(PUBLISH)}",
+    "json": "write JSON",
+}

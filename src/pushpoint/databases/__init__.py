@@ -1,0 +1,76 @@
+"""Where the platform's knowledge is kept: open a database from its URL, read from it, write to it.
+
+SQLite in WAL mode: many readers beside one writer. A writing transaction takes the write lock at its beginning
+(`BEGIN IMMEDIATE`), so what it read still holds when it writes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+Database = Engine
+
+
+def open_database(path: Path) -> Database:
+    """Open the SQLite database at `path`, making or migrating it to the present schema.
+
+    Returns:
+        The database; dispose of it when done.
+    """
+    database = create_engine(URL.create("sqlite", database=str(path)), pool_size=20, max_overflow=40)
+
+    @event.listens_for(database, "connect")
+    def _connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - for the type checker
+        connection.isolation_level = None  # we begin transactions ourselves
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "busy_timeout = 30000",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(database, "begin")
+    def _begin(connection: Connection) -> None:
+        read = connection.get_execution_options().get("read", False)
+        connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
+
+    config = Config()
+    config.set_main_option("script_location", "pushpoint:databases/migrations")
+    config.set_main_option("path_separator", "os")
+    with database.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return database
+
+
+@contextmanager
+def reading(database: Database) -> Iterator[Connection]:
+    """Read one consistent picture.
+
+    Yields:
+        A connection; what it writes is undone.
+    """
+    with database.connect() as connection:
+        yield connection.execution_options(read=True)
+
+
+@contextmanager
+def writing(database: Database) -> Iterator[Connection]:
+    """Write all or nothing; committed, and on disk, when the block ends without an error.
+
+    Yields:
+        A connection that holds the write lock.
+    """
+    with database.begin() as connection:
+        yield connection

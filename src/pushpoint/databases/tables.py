@@ -1,0 +1,204 @@
+"""Every table, once. The migrations under `migrations/` must arrive at the same schema; a test compares them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC time, on databases with and without time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times; store UTC.
+
+        Returns:
+            The time in UTC.
+
+        Raises:
+            ValueError: The time has no zone.
+        """
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back to databases that forget it.
+
+        Returns:
+            The time, aware.
+        """
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+metadata = MetaData()
+
+
+def _id() -> Column[Any]:
+    return Column("id", String(36), primary_key=True)
+
+
+def _of(table: str) -> Column[Any]:
+    return Column(f"{table.removesuffix('s')}_id", String(36), ForeignKey(f"{table}.id"), nullable=False)
+
+
+accounts = Table(
+    "accounts",
+    metadata,
+    _id(),
+    Column("name", String(30), nullable=False, unique=True),
+    Column("created", Moment, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    _id(),
+    _of("accounts"),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("label", String(100), nullable=False),
+    Column("scopes", String(100), nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("revoked", Moment),
+)
+
+algorithms = Table(
+    "algorithms",
+    metadata,
+    _id(),
+    _of("accounts"),
+    Column("name", String(30), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("tagline", Text, nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("sample_input", Text),
+    Column("created", Moment, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("live", String(36)),
+    UniqueConstraint("account_id", "name"),
+)
+
+builds = Table(
+    "builds",
+    metadata,
+    _id(),
+    _of("algorithms"),
+    Column("commit", String(40), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("manifest", Text),
+    Column("environment", Text),
+    Column("sandbox", Text),
+    Column("started", Moment, nullable=False),
+    Column("finished", Moment),
+    # one build of a commit at a time; a failed one may be tried again
+    Index(
+        "builds_of_commit",
+        "algorithm_id",
+        "commit",
+        unique=True,
+        sqlite_where=text("state != 'failed'"),
+        postgresql_where=text("state != 'failed'"),
+    ),
+    Index("builds_by_time", "algorithm_id", "started"),
+)
+
+releases = Table(
+    "releases",
+    metadata,
+    _id(),
+    _of("algorithms"),
+    Column("build_id", String(36), ForeignKey("builds.id"), nullable=False, unique=True),
+    Column("major", Integer, nullable=False),
+    Column("minor", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("is_public", Boolean, nullable=False),
+    Column("notes", Text, nullable=False),
+    Column("sample_input", Text),
+    Column("model_uri", Text),
+    Column("published", Moment, nullable=False),
+    UniqueConstraint("algorithm_id", "major", "minor", "revision"),
+    Index("releases_of_model", "model_uri"),
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    _id(),
+    _of("algorithms"),
+    Column("release_id", String(36), ForeignKey("releases.id"), nullable=False),
+    Column("deploy_id", String(100), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("generation", Integer),
+    Column("is_rollback", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", String(30), nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("live_since", Moment),
+    UniqueConstraint("algorithm_id", "generation"),
+    Index(
+        "deployments_once",
+        "algorithm_id",
+        "deploy_id",
+        unique=True,
+        sqlite_where=text("state NOT IN ('failed', 'superseded')"),
+        postgresql_where=text("state NOT IN ('failed', 'superseded')"),
+    ),
+)
+
+collections = Table(
+    "collections",
+    metadata,
+    _id(),
+    _of("accounts"),
+    Column("name", String(30), nullable=False),
+    Column("read", String(40), nullable=False),
+    Column("created", Moment, nullable=False),
+    UniqueConstraint("account_id", "name"),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("collection_id", String(36), ForeignKey("collections.id"), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("digest", String(71), nullable=False),
+    Column("md5", String(32), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("media_type", String(200), nullable=False),
+    Column("modified", Moment, nullable=False),
+    Index("files_of_blob", "digest"),
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(30), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+)

@@ -1,0 +1,353 @@
+"""Settings and git facts become a Plan. Everything that can be refused without spending anything is refused here."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import msgspec
+
+from pushpoint import git
+from pushpoint.client import Client
+from pushpoint.config import Config
+from pushpoint.digests import Digest, describe
+from pushpoint.errors import ConfigError, ModelMissing, NotebookMissing, Refused, Superseded
+from pushpoint.manifest import Source
+from pushpoint.names import AlgorithmName, algorithm_name, data_path
+from pushpoint.report import Report
+from pushpoint.wire import DeploymentView
+
+STATE = ".pushpoint"
+"""Folder in the ML repository for what a deploy leaves: journal, executed notebooks, lock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What one deploy will do.
+
+    Attributes:
+        url: The platform.
+        algorithm: `OWNER/NAME`.
+        root: Top of the ML repository's work tree.
+        source: The commit.
+        notebook: Notebook to execute; none to deploy the model that is checked in.
+        model_path: The model file; like all paths, relative to `root`.
+        requirements: What the notebook needs; none where there is no such file.
+        inference: Folder of the inference code; none to move the model alone.
+        collection: Where the model goes, `data://OWNER/COLLECTION`.
+        publish: Part of the version that grows, or `none`.
+        sample_input: JSON text for the smoke test.
+        cell_timeout: Seconds; 0 is no limit.
+        notebook_timeout: Seconds; 0 is no limit.
+        inputs: Digest of all that the model is made from.
+        force: Whether to deploy although nothing changed or something newer is there.
+    """
+
+    url: str
+    algorithm: str
+    root: str
+    source: Source
+    notebook: str | None
+    model_path: str
+    requirements: str | None
+    inference: str | None
+    data: tuple[str, ...]
+    collection: str
+    publish: str
+    sample_input: str | None
+    cell_timeout: float
+    notebook_timeout: float
+    inputs: Digest
+    force: bool
+
+    @property
+    def name(self) -> AlgorithmName:
+        """The algorithm's name, taken apart."""
+        return algorithm_name(self.algorithm)
+
+    @property
+    def id(self) -> str:
+        """Digest of the plan: the journal's name."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
+
+    @property
+    def state(self) -> Path:
+        """Folder for what a deploy leaves; it ignores itself, so it never makes a checkout dirty."""
+        folder = Path(self.root) / STATE
+        folder.mkdir(exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+        return folder
+
+
+@contextlib.contextmanager
+def working_alone(plan: Plan, report: Report) -> Iterator[None]:
+    """Let one deploy at a time work in a checkout; another one waits for it.
+
+    Yields:
+        Nothing; the block has the checkout for itself.
+    """
+    with (plan.state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report.line("another deploy works in this checkout; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def top_of(directory: Path) -> Path:
+    """Find the ML repository that a directory is in.
+
+    Returns:
+        Top of its work tree.
+
+    Raises:
+        ConfigError: There is none, or it has no commit.
+    """
+    try:
+        top = Path(git.text(["rev-parse", "--show-toplevel"], directory=directory, isolated=False))
+        git.text(["rev-parse", "--verify", "--quiet", "HEAD"], directory=directory, isolated=False)
+    except ConfigError as error:
+        if "git program is missing" in str(error) or "dubious ownership" in str(error):
+            raise
+        raise ConfigError(
+            f"{directory} is not in a git repository with a commit; run `git init`, `git add` and `git commit` there"
+        ) from error
+    return top
+
+
+def make_plan(
+    config: Config, directory: Path, *, client: Client, environment: Mapping[str, str], force: bool = False
+) -> Plan:
+    """Decide what a deploy of the checked-out commit will do.
+
+    Args:
+        config: The settings.
+        directory: Top of the ML repository's work tree.
+        client: The platform; it is asked who we are and what exists.
+        environment: Where CI tells repository and ref.
+        force: Whether to deploy although nothing changed or something newer is there.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ConfigError: The settings or the checkout must change first.
+        ModelMissing: There is neither a notebook nor a model.
+        NotebookMissing: The notebook that was asked for is not there.
+        Refused: The key may not deploy.
+    """
+    account = client.account()
+    name = algorithm_name(config.algorithm, owner=account.name)
+    if missing := {"data", "manage"} - set(account.scopes):
+        raise Refused(f"this key may not {' or '.join(sorted(missing))}; ask {account.name} for one that may")
+    if name.owner != account.name:
+        raise Refused(f"this key is {account.name}'s, and {name} is {name.owner}'s; use {name.owner}'s key")
+    inference = _inference(config, directory, name)
+    if inference is None and not client.exists(name):
+        folder = config.inference or name.name
+        raise ConfigError(f"{name} is new and there is no inference code; write {folder}/src/{name.name}.py")
+    notebook, requirements = _notebook(config, directory), _requirements(config, directory)
+    collection = data_path(config.collection or f"data://{name.owner}/{name.name}", me=account.name)
+    if not collection.collection or collection.file:
+        raise ConfigError(f"collection is {collection}; write it as data://OWNER/COLLECTION")
+    paths = [path for path in (notebook, requirements, inference, *config.data) if path]
+    model_path = _inside(directory, config.model_path, "model-path")
+    if notebook is None:
+        if not any(git.entries(directory, "HEAD", [model_path])):
+            why = "is not checked in, and there is no notebook to train it; commit one of the two"
+            raise ModelMissing(model_path, why)
+        paths.append(model_path)
+    for path in config.data:
+        if not (directory / _inside(directory, path, "data")).exists():
+            raise ConfigError(f"data names {path}, which does not exist; correct it")
+    paths += _included(directory, requirements)
+    if dirty := [path for path in git.changed(directory, paths) if not _is_untracked_data(directory, path, config)]:
+        more = f" and {len(dirty) - 3} more" if len(dirty) > 3 else ""
+        shown = ", ".join(dirty[:3]) + more
+        raise ConfigError(f"{shown} differ from the commit; commit or stash them, so that what is deployed has a name")
+    return Plan(
+        url=client.url,
+        algorithm=str(name),
+        root=str(directory),
+        source=_source(directory, environment),
+        notebook=notebook,
+        model_path=model_path,
+        requirements=requirements,
+        inference=inference,
+        data=config.data,
+        collection=str(collection),
+        publish=config.publish,
+        sample_input=config.sample_input,
+        cell_timeout=config.cell_timeout,
+        notebook_timeout=config.notebook_timeout,
+        inputs=_inputs(directory, paths, config),
+        force=force,
+    )
+
+
+def is_up_to_date(plan: Plan, live: DeploymentView | None) -> bool:
+    """Say whether what is live was made from the same inputs.
+
+    Returns:
+        True if a deploy would change nothing.
+
+    Raises:
+        Superseded: What is live was made from a later commit.
+    """
+    if plan.force or live is None or live.release.source is None:
+        return False
+    if live.release.inputs == plan.inputs:
+        return True
+    other = live.release.source
+    if comes_later(plan, other.commit):
+        raise Superseded(
+            f"version {live.release.version} of the later commit {other.commit[:12]} is live; "
+            "check that one out, use `pushpoint rollback`, or pass --force to deploy this one all the same"
+        )
+    return False
+
+
+def comes_later(plan: Plan, other: str) -> bool:
+    """Say whether another commit is known to come after the plan's.
+
+    Returns:
+        True if it does; false where this checkout does not hold it.
+    """
+    root = Path(plan.root)
+    return (
+        other != plan.source.commit and git.has_commit(root, other) and git.is_ancestor(root, plan.source.commit, other)
+    )
+
+
+def _inside(directory: Path, path: str, setting: str) -> str:
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or not path.strip() or not path.isprintable():
+        raise ConfigError(f"{setting} is {path!r}; write a path inside the repository, relative to its top")
+    return str(pure)
+
+
+def _notebook(config: Config, directory: Path) -> str | None:
+    if not config.notebook:
+        return None
+    path = _inside(directory, config.notebook, "notebook")
+    if (directory / path).is_file():
+        return path
+    if config.is_default("notebook"):
+        return None
+    raise NotebookMissing(path)
+
+
+def _requirements(config: Config, directory: Path) -> str | None:
+    if not config.requirements:
+        return None
+    path = _inside(directory, config.requirements, "requirements")
+    if (directory / path).is_file():
+        return path
+    if config.is_default("requirements"):
+        return None
+    raise ConfigError(f"requirements names {path}, which does not exist; correct it")
+
+
+def _inference(config: Config, directory: Path, name: AlgorithmName) -> str | None:
+    folder = _inside(directory, config.inference or name.name, "inference")
+    if not (directory / folder).is_dir():
+        if config.inference is None:
+            return None
+        raise ConfigError(f"inference names {folder}, which is no folder; correct it")
+    if not (directory / folder / "src" / f"{name.name}.py").is_file():
+        raise ConfigError(f"{folder}/src/{name.name}.py does not exist; the platform calls `apply` in that file")
+    return folder
+
+
+def _included(directory: Path, requirements: str | None) -> list[str]:
+    """List the files that a requirements file takes in with `-r` and `-c`.
+
+    Returns:
+        Their paths, one level deep and on.
+    """
+    found: list[str] = []
+    waiting = [requirements] if requirements else []
+    while waiting:
+        path = waiting.pop()
+        text = (directory / path).read_text(encoding="utf-8", errors="replace")
+        for name in re.findall(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]+(\S+)", text, re.MULTILINE):
+            whole = os.path.normpath(PurePosixPath(path).parent / name)
+            if not whole.startswith("..") and whole not in found and (directory / whole).is_file():
+                found.append(whole)
+                waiting.append(whole)
+    return found
+
+
+def _is_untracked_data(directory: Path, path: str, config: Config) -> bool:
+    """Say whether a path is declared data that git does not hold: its bytes count instead.
+
+    Returns:
+        True if it is.
+    """
+    declared = any(path == data or path.startswith(f"{data.rstrip('/')}/") for data in config.data)
+    return declared and not any(git.entries(directory, "HEAD", [path.rstrip("/")]))
+
+
+def _inputs(directory: Path, paths: list[str], config: Config) -> Digest:
+    lines = [f"{path}\0{blob}" for path, blob in git.entries(directory, "HEAD", paths)] if paths else []
+    tracked = {line.partition("\0")[0] for line in lines}
+    untracked = (path for path in _files(directory, config.data) if path not in tracked)
+    lines += [f"{path}\0{describe(directory / path).digest}" for path in untracked]
+    settings = {"notebook", "model-path", "requirements", "inference", "data", "sample-input"}
+    shown = {name: getattr(config, name.replace("-", "_")) for name in sorted(settings)}
+    text = "\n".join(sorted(lines)).encode("utf-8", "surrogateescape") + msgspec.json.encode(shown)
+    return Digest(f"sha256:{hashlib.sha256(text).hexdigest()}")
+
+
+def _files(directory: Path, paths: tuple[str, ...]) -> Iterator[str]:
+    for path in paths:
+        whole = directory / path
+        for file in sorted(whole.rglob("*")) if whole.is_dir() else [whole]:
+            if file.is_file():
+                yield file.relative_to(directory).as_posix()
+
+
+def _source(directory: Path, environment: Mapping[str, str]) -> Source:
+    commit = git.commit_of(directory)
+    return Source(
+        repository=_repository(directory, environment),
+        ref=_ref(directory, environment) or commit.id,
+        commit=commit.id,
+        message=commit.message,
+        committed=commit.committed,
+    )
+
+
+def _repository(directory: Path, environment: Mapping[str, str]) -> str:
+    for variable in ("GITHUB_REPOSITORY", "CI_PROJECT_PATH"):
+        if value := environment.get(variable):
+            return value
+    try:
+        url = git.text(["remote", "get-url", "origin"], directory=directory, isolated=False)
+    except ConfigError:
+        return directory.name
+    parts = urlsplit(url)
+    if parts.scheme in {"http", "https", "ssh"}:  # without what may stand before the @
+        return parts.path.strip("/").removesuffix(".git")
+    return url.rpartition(":")[2].strip("/").removesuffix(".git").rpartition("/")[2] or directory.name
+
+
+def _ref(directory: Path, environment: Mapping[str, str]) -> str:
+    if value := environment.get("GITHUB_REF"):
+        return value
+    if value := environment.get("CI_COMMIT_BRANCH"):
+        return f"refs/heads/{value}"
+    try:
+        return git.text(["symbolic-ref", "--quiet", "HEAD"], directory=directory, isolated=False)
+    except ConfigError:
+        return ""

@@ -1,0 +1,132 @@
+"""Manifest + inference code -> one commit on the algorithm's repository.
+
+The commit's tree is the inference folder, mirrored, plus the manifest; without a folder, what is there plus the
+manifest. Author, time and content come from recorded values, so the same step again makes the same commit. When the
+branch moved meanwhile, the commit is made anew on top, unless what is there came from a later commit of the ML
+repository: the newest commit wins.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from pushpoint import git
+from pushpoint import manifest as manifests
+from pushpoint.client import Client
+from pushpoint.deploy.plan import Plan, comes_later
+from pushpoint.errors import ConfigError, Superseded, Unavailable
+from pushpoint.manifest import Manifest
+from pushpoint.report import Report
+
+BRANCH = "master"
+KEPT = ("algorithmia.conf",)
+"""Files of the algorithm's repository that stay although the inference folder does not have them."""
+_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".ipynb_checkpoints", ".git", ".pushpoint")
+_TRIES = 8
+
+
+def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report) -> str:
+    """Push inference code and manifest to the algorithm's repository, which is created if it is new.
+
+    Returns:
+        The commit on the algorithm's repository.
+
+    Raises:
+        Superseded: A later commit of the ML repository was deployed meanwhile.
+        Unavailable: Others pushed again and again.
+    """
+    client.create(plan.name)
+    remote = client.remote(plan.name)
+    with tempfile.TemporaryDirectory(prefix="pushpoint-") as scratch:
+        clone = Path(scratch) / "clone"
+        git.run(["clone", "--quiet", "--branch", BRANCH, "--", remote.url, str(clone)], remote=remote)
+        for attempt in range(_TRIES):
+            tip = git.text(["rev-parse", f"refs/remotes/origin/{BRANCH}"], directory=clone)
+            git.run(["reset", "--quiet", "--hard", tip], directory=clone)
+            _refuse_to_go_back(plan, clone)
+            commit = _commit(plan, manifest, clone, tip)
+            if commit == tip:
+                report.line(f"{tip[:12]} holds this already")
+                return tip
+            try:
+                git.run(["push", "--quiet", "origin", f"{commit}:refs/heads/{BRANCH}"], directory=clone, remote=remote)
+            except git.PushRejected:
+                report.line("someone else pushed meanwhile; doing it again on top")
+                time.sleep(random.uniform(0.05, 0.3) * (attempt + 1))  # noqa: S311 - spreads the racers
+                git.run(["fetch", "--quiet", "origin"], directory=clone, remote=remote)
+                continue
+            report.line(f"commit {commit[:12]} on {remote.url}")
+            return commit
+    raise Unavailable(f"{remote.url} is being pushed to all the time; deploy again later")
+
+
+def _refuse_to_go_back(plan: Plan, clone: Path) -> None:
+    # Where this checkout does not hold the other commit (it was made after the checkout), the commits' times decide.
+    try:
+        text = (clone / manifests.FILE).read_text(encoding="utf-8")
+        there = manifests.read(text)
+    except (OSError, UnicodeDecodeError, ConfigError):
+        return
+    if plan.force or there is None or there.source.repository != plan.source.repository:
+        return
+    known = git.has_commit(Path(plan.root), there.source.commit)
+    is_later = comes_later(plan, there.source.commit) if known else there.source.committed > plan.source.committed
+    if is_later:
+        raise Superseded(
+            f"the later commit {there.source.commit[:12]} was deployed meanwhile and stays; "
+            "pass --force to deploy this one all the same"
+        )
+
+
+def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str) -> str:
+    file = clone / manifests.FILE
+    extra = _others(file)
+    if plan.inference:
+        folder = Path(plan.root) / plan.inference
+        extra = _others(folder / manifests.FILE) | extra
+        for path in clone.iterdir():
+            if path.name != ".git" and path.name not in KEPT:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        shutil.copytree(folder, clone, symlinks=True, ignore=_IGNORED, dirs_exist_ok=True)
+    file.unlink(missing_ok=True)  # a link there must not be followed
+    file.write_text(
+        manifests.write(
+            Manifest(
+                algorithm=manifest.algorithm,
+                model=manifest.model,
+                uri=manifest.uri,
+                source=manifest.source,
+                created=manifest.created,
+                inputs=manifest.inputs,
+                notebook=manifest.notebook,
+                extra=extra,
+            )
+        ),
+        encoding="utf-8",
+    )
+    git.run(["add", "--all", "--", "."], directory=clone)
+    git.run(["add", "--force", "--", manifests.FILE], directory=clone)
+    tree = git.text(["write-tree"], directory=clone)
+    if tree == git.text(["rev-parse", f"{tip}^{{tree}}"], directory=clone):
+        return tip
+    when = f"{int(manifest.created.timestamp())} +0000"
+    name = {"GIT_AUTHOR_NAME": "Pushpoint", "GIT_AUTHOR_EMAIL": "pushpoint@localhost", "GIT_AUTHOR_DATE": when}
+    name |= {key.replace("AUTHOR", "COMMITTER"): value for key, value in name.items()}
+    title = f"Deploy {plan.source.commit[:12]} of {plan.source.repository}\n\n{plan.source.message[:4000]}\n"
+    made = git.run(
+        ["commit-tree", tree, "-p", tip], directory=clone, variables=name, stdin=title.encode("utf-8", "replace")
+    )
+    return made.decode().strip()
+
+
+def _others(file: Path) -> dict[str, manifests.JSON]:
+    if file.is_symlink() or not file.is_file():
+        return {}
+    try:
+        return manifests.other_keys(file.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, ConfigError):
+        return {}

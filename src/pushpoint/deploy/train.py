@@ -1,0 +1,149 @@
+"""Plan -> Training: the notebook executed in an environment of its own, and the model file that it wrote.
+
+The kernel's environment holds none of our credentials. A model that this run did not write is refused: a stale file
+must not pass for a trained one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pushpoint import runtime
+from pushpoint.deploy.plan import Plan
+from pushpoint.digests import Descriptor, describe
+from pushpoint.environments import make_environment
+from pushpoint.errors import ModelMissing
+from pushpoint.notebooks import CellEvent, execute, scrub
+from pushpoint.report import Report
+
+KERNEL = ("ipykernel", "pip")
+"""What a notebook needs besides its requirements: a kernel, and what `%pip` calls."""
+_DAY = 86400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """One execution of the notebook, or the decision that none was needed.
+
+    Attributes:
+        model_path: The model file.
+        stamp: The file's identity, size and time, to notice when it is written again.
+        executed_notebook: The notebook with its outputs; none where none was run.
+        notebook: What the executed notebook is.
+        started: UTC.
+        finished: UTC.
+    """
+
+    model_path: str
+    stamp: str
+    executed_notebook: str | None
+    notebook: Descriptor | None
+    started: datetime
+    finished: datetime
+
+
+def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
+    """Execute the notebook; without one, take the model that is checked in.
+
+    Returns:
+        The training.
+
+    Raises:
+        ModelMissing: There is no model file, or this run did not write it.
+    """
+    root = Path(plan.root)
+    model = root / plan.model_path
+    if plan.notebook is None:
+        if not model.is_file():
+            raise ModelMissing(plan.model_path, "is not in the work tree; check it out again")
+        report.line(f"no notebook: {plan.model_path} is deployed as it is checked in")
+        now = datetime.now(UTC)
+        return Training(
+            model_path=str(model), stamp=_stamp(model), executed_notebook=None, notebook=None, started=now, finished=now
+        )
+    before = _stamp(model)
+    environment = make_environment(
+        root / plan.requirements if plan.requirements else None,
+        root=cache_folder() / "environments",
+        extra=KERNEL,
+        lock_age=_DAY,
+        say=report.line,
+    )
+    report.line(f"environment {'reused' if environment.reused else 'made'} in {environment.seconds:.1f} s")
+    variables = scrub(os.environ, secrets)
+    variables["PATH"] = f"{environment.path / 'bin'}{os.pathsep}{variables.get('PATH', os.defpath)}"
+    variables["VIRTUAL_ENV"] = str(environment.path)
+    variables["PYTHONPATH"] = str(runtime.lay_down(cache_folder() / "runtime"))
+    executed = plan.state / plan.source.commit[:12] / Path(plan.notebook).name
+    executed.parent.mkdir(exist_ok=True)
+    try:
+        execution = execute(
+            root / plan.notebook,
+            output=executed,
+            python=environment.python,
+            directory=root / Path(plan.notebook).parent,
+            variables=variables,
+            cell_timeout=plan.cell_timeout or None,
+            timeout=plan.notebook_timeout or None,
+            say=lambda event: _tell(report, event),
+        )
+    finally:
+        if executed.exists():
+            report.line(f"executed notebook: {executed.relative_to(root)}")
+    after = _stamp(model)
+    if not after:
+        why = f"was not written by {plan.notebook}; set `model-path`, or save the model there"
+        raise ModelMissing(plan.model_path, why)
+    if after == before:
+        why = f"is older than this run of {plan.notebook}; save the model there, or set `model-path`"
+        raise ModelMissing(plan.model_path, why)
+    return Training(
+        model_path=str(model),
+        stamp=after,
+        executed_notebook=str(executed),
+        notebook=describe(executed),
+        started=execution.started,
+        finished=execution.finished,
+    )
+
+
+def is_unchanged(training: Training) -> bool:
+    """Say whether the model file is still the one that the training left.
+
+    Returns:
+        True if it is.
+    """
+    return _stamp(Path(training.model_path)) == training.stamp
+
+
+def cache_folder() -> Path:
+    """Say where environments are kept between deploys.
+
+    Returns:
+        A folder below the user's cache.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushpoint"
+
+
+def _stamp(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
+
+
+def _tell(report: Report, event: CellEvent) -> None:
+    match event.kind:
+        case "started":
+            report.line(f"[{event.cell}] {event.text}", style="bold")
+        case "finished":
+            report.line(f"[{event.cell}] {event.seconds:.1f} s")
+        case "error":
+            report.line(event.text, style="red")
+        case _:
+            report.line(event.text)

@@ -1,0 +1,43 @@
+"""Descriptor + file -> uri. What is there already with the same bytes is not sent again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pushpoint.client import Client
+from pushpoint.deploy.plan import Plan
+from pushpoint.digests import Descriptor
+from pushpoint.errors import AlreadyExists, ModelMissing
+from pushpoint.names import DataPath, data_path, stored_model_name
+from pushpoint.report import Report
+
+
+def upload(plan: Plan, model: Descriptor, path: str, *, client: Client, report: Report) -> str:
+    """Store the model under a name that can never mean other bytes.
+
+    Returns:
+        Its `data://` uri.
+
+    Raises:
+        AlreadyExists: The name holds other bytes, against all odds or by someone's hand.
+        ModelMissing: The model is empty.
+    """
+    if model.size == 0:
+        raise ModelMissing(plan.model_path, "is empty; save the model before the notebook ends")
+    collection = data_path(plan.collection)
+    name = stored_model_name(path, plan.source.commit, model.hex)
+    target = DataPath(collection.owner, collection.collection, name)
+    there = client.stat(target)
+    if there and there.digest != model.digest:
+        raise AlreadyExists(f"{target} holds other bytes; delete it if no release needs it, then deploy again")
+    if there:
+        report.line("the platform has this model; 0 bytes sent")
+        return str(target)
+    client.create_collection(collection)
+    if client.link(target, model):
+        report.line("the platform has these bytes; 0 bytes sent")
+        return str(target)
+    with report.progress("uploading", model.size) as progress:
+        client.put(target, Path(path), model, progress=progress)
+    report.line(f"{model.size:,} bytes sent to {target}")
+    return str(target)

@@ -1,0 +1,64 @@
+"""What runs algorithms: the values an engine is given, and what it asks of a sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """Everything there is to know for starting a worker.
+
+    Attributes:
+        algorithm: `owner/name`.
+        module: Module below `src` that has `apply`.
+        code: Folder with the algorithm's repository; shown read-only.
+        python: Interpreter inside the environment.
+        environment: The virtual environment; shown read-only.
+        bytecode: Folder for compiled modules.
+        bytecode_writable: Whether this algorithm may write them: its first start, usually.
+        model: Stored blob that the manifest describes; it is copied and verified before the import.
+        log: File that what the algorithm prints is appended to.
+        variables: The owner's variables; they appear in no process list.
+        owner_token: Credential for calls the algorithm makes while loading.
+        network: Whether it may reach the network.
+    """
+
+    algorithm: str
+    module: str
+    code: Path
+    python: Path
+    environment: Path
+    bytecode: Path
+    bytecode_writable: bool = False
+    model: Path | None = None
+    log: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+    owner_token: str = ""
+    network: bool = False
+
+
+class Confinement(Protocol):
+    """What an engine asks of `pushpoint.sandbox.Sandbox`."""
+
+    @property
+    def program(self) -> str | None:
+        """The program that confines; None where nothing does."""
+        ...
+
+    def command(
+        self,
+        argv: Sequence[str],
+        *,
+        variables: Mapping[str, str],
+        directory: Path,
+        scratch: Path,
+        readable: Iterable[Path] = (),
+        writable: Iterable[Path] = (),
+        network: bool = False,
+    ) -> list[str]:
+        """Wrap `argv` so that it runs confined."""
+        ...

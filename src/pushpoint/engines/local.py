@@ -1,0 +1,221 @@
+"""Worker processes on this host."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
+
+from pushpoint.engines import Confinement, Launch
+from pushpoint.engines.supervisor import Start, Supervisor
+from pushpoint.errors import RolloutFailed, Unavailable
+from pushpoint.runtime import lay_down
+from pushpoint.runtime.messages import Call, Failure, Hello, Outcome
+
+GRACE_SECONDS = 2.0
+"""How long a worker may take to end by itself."""
+THREADS = ("MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class LocalEngine:
+    """Starts pools of workers; their sockets live on `loop`, which must outlive them.
+
+    Its methods may be called from any thread.
+    """
+
+    def __init__(self, home: Path, sandbox: Confinement, api_socket: Path, loop: asyncio.AbstractEventLoop) -> None:
+        """Prepare the folders below `home`; what an engine before this one left in `home/scratch` is removed.
+
+        Args:
+            home: The platform's folder.
+            sandbox: How workers are confined.
+            api_socket: Unix socket where the platform listens. It must exist when a worker starts, or that worker
+                cannot call the platform.
+            loop: Where the workers' sockets are read and written.
+        """
+        home = home.resolve()
+        self._runtime = lay_down(home / "runtime")
+        self._scratch = home / "scratch"
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.mkdir(mode=0o700)
+        self._sandbox = sandbox
+        self._api_socket = Path(os.path.abspath(api_socket))
+        self._loop = loop
+        self._pools: set[LocalPool] = set()
+
+    def start(self, launch: Launch, replicas: int = 1) -> LocalPool:
+        """Begin to start the workers of a release; `LocalPool.ready` waits for them.
+
+        Returns:
+            The pool, at once.
+        """
+
+        def make(descriptor: int) -> Start:
+            return self._make(launch, replicas, descriptor)
+
+        pool = LocalPool(launch, make, replicas, self._loop, self._pools.discard)
+        self._pools.add(pool)
+        self._loop.call_soon_threadsafe(pool.begin)
+        return pool
+
+    async def stop(self) -> None:
+        """End every pool that is left; on the loop."""
+        await asyncio.gather(*(pool.stop(0.0) for pool in list(self._pools)))
+
+    def _make(self, launch: Launch, replicas: int, descriptor: int) -> Start:
+        scratch = self._scratch / secrets.token_hex(8)
+        scratch.mkdir(mode=0o700)
+        code, model = _absolute(launch.code), launch.model and _absolute(launch.model)
+        settings = {
+            "algorithm": launch.algorithm,
+            "module": launch.module,
+            "code": str(code),
+            "model": model and str(model),
+            "scratch": str(scratch),
+            "socket": descriptor,
+            "api_socket": str(self._api_socket),
+        }
+        program = (
+            f"import sys; sys.path.insert(0, {str(self._runtime)!r}); from pushpoint.runtime.worker import main; main()"
+        )
+        bytecode = _absolute(launch.bytecode)
+        if launch.bytecode_writable:
+            bytecode.mkdir(parents=True, exist_ok=True)
+        environment, python = _absolute(launch.environment), _absolute(launch.python)
+        threads = str(max((os.cpu_count() or 1) // replicas, 1))
+        variables = {
+            "PATH": f"{environment}/bin:/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(scratch),
+            "TMPDIR": str(scratch),
+            "USER": "nobody",
+            "LOGNAME": "nobody",
+            "LANG": "C.UTF-8",
+            "VIRTUAL_ENV": str(environment),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONPYCACHEPREFIX": str(bytecode),
+            **({} if launch.bytecode_writable else {"PYTHONDONTWRITEBYTECODE": "1"}),
+            **dict.fromkeys(THREADS, threads),
+        }
+        readable = [self._runtime, environment, code, self._api_socket, *([model] if model else [])]
+        command = self._sandbox.command(
+            [str(python), "-c", program, json.dumps(settings)],
+            variables=variables,
+            directory=code,
+            scratch=scratch,
+            readable=readable if launch.bytecode_writable else [*readable, bytecode],
+            writable=[bytecode] if launch.bytecode_writable else [],
+            network=launch.network,
+        )
+        hello = Hello(launch.owner_token, dict(launch.variables))
+        return Start(command=command, hello=hello, scratch=scratch, log=launch.log)
+
+
+class LocalPool:
+    """The workers of one release."""
+
+    def __init__(
+        self,
+        launch: Launch,
+        make: Callable[[int], Start],
+        replicas: int,
+        loop: asyncio.AbstractEventLoop,
+        on_stopped: Callable[[LocalPool], None],
+    ) -> None:
+        self._algorithm = launch.algorithm
+        self._loop = loop
+        self._started: Future[Failure | None] = Future()
+        self._supervisor = Supervisor(make, replicas, self._set_started)
+        self._closed = threading.Event()
+        self._on_stopped = on_stopped
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that were taken and are not yet answered."""
+        return self._supervisor.in_flight
+
+    @property
+    def last_used(self) -> float:
+        """When the latest call began or ended, in seconds of `time.monotonic`."""
+        return self._supervisor.last_used
+
+    @property
+    def live_replicas(self) -> int:
+        """Workers that can answer, now or after the call they are at."""
+        return self._supervisor.live_replicas
+
+    def begin(self) -> None:
+        """Start the workers; the engine calls this, on the loop."""
+        if not self._closed.is_set():
+            self._supervisor.begin()
+
+    def ready(self, timeout: float) -> None:
+        """Wait until every replica has verified its model, imported and loaded. Never on the loop.
+
+        Args:
+            timeout: Seconds.
+
+        Raises:
+            RolloutFailed: One of them could not, or time is up. The pool is still to be closed.
+        """
+        try:
+            failure = self._started.result(timeout)
+        except FutureTimeout:
+            raise RolloutFailed(
+                f"{self._algorithm} was not ready within {timeout:g} seconds; make its import and load() faster"
+            ) from None
+        if failure is not None:
+            raise RolloutFailed(f"{failure.error_type}: {failure.message}", failure=failure)
+
+    async def call(self, call: Call, timeout: float) -> Outcome:
+        """Call a replica that is free, or wait for one: the first to come is the first to be served.
+
+        A call that runs out of time takes its worker with it, since that worker can do nothing else; another one
+        takes its place. Calls of a pool that could not start are answered with the reason.
+
+        Args:
+            call: What to call it with.
+            timeout: Seconds, waiting included.
+
+        Returns:
+            What the algorithm answered, or how it failed to.
+
+        Raises:
+            Unavailable: The pool is being stopped.
+        """
+        if self._closed.is_set():
+            raise Unavailable(f"this release of {self._algorithm} is being stopped; call again", retry_after=1.0)
+        return await self._supervisor.call(call, timeout)
+
+    def drain(self, timeout: float) -> None:
+        """Take no new calls, wait for those under way, end the workers. Safe to repeat; never on the loop.
+
+        Args:
+            timeout: Seconds the calls may take; those that need longer fail.
+        """
+        asyncio.run_coroutine_threadsafe(self.stop(timeout), self._loop).result()
+
+    def close(self) -> None:
+        """End the workers now; calls under way fail. Never on the loop."""
+        self.drain(0.0)
+
+    async def stop(self, timeout: float) -> None:
+        """Do what `drain` does; on the loop."""
+        self._closed.set()
+        await self._supervisor.drain(timeout, GRACE_SECONDS)
+        self._set_started(Failure("SystemError", "the release was stopped before it was ready"))
+        self._on_stopped(self)
+
+    def _set_started(self, failure: Failure | None) -> None:
+        if not self._started.done():
+            self._started.set_result(failure)
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))

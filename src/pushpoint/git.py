@@ -1,0 +1,255 @@
+"""Thin functions over the git program.
+
+Every argument that came from outside stands behind `--` or `--end-of-options`, is a checked name or a full commit; no
+secret is ever an argument. Against a remote, the credential travels in the environment of the one git process that
+needs it (`GIT_CONFIG_*`, git 2.31), so it is in no URL, file or argument list.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pushpoint.errors import ConfigError, Conflict, Refused, Unauthenticated, Unavailable
+
+_PASSED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+    "XDG_CONFIG_HOME",
+)
+_PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_ALWAYS = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+_ISOLATED = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+_SAFE = {
+    "core.hooksPath": os.devnull,
+    "protocol.allow": "never",
+    "protocol.http.allow": "always",
+    "gc.auto": "0",
+}
+_SAFE |= {"protocol.https.allow": "always", "protocol.file.allow": "user", "credential.helper": ""}
+
+
+class PushRejected(Conflict):
+    """The remote's branch moved meanwhile; fetch, redo on top, push again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A repository behind HTTP.
+
+    Attributes:
+        url: Without a credential.
+        user: Basic authentication's user name.
+        password: Its password; the API key.
+    """
+
+    url: str
+    user: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Remote({self.url!r})"
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment that authenticates git against this remote alone.
+
+        Returns:
+            Variables for the git process.
+        """
+        token = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        return settings({f"http.{self.url}.extraHeader": f"Authorization: Basic {token}"})
+
+
+def settings(values: Mapping[str, str]) -> dict[str, str]:
+    """Write git settings as environment variables.
+
+    Returns:
+        `GIT_CONFIG_COUNT` and its pairs.
+    """
+    pairs = {f"GIT_CONFIG_KEY_{index}": key for index, key in enumerate(values)}
+    pairs |= {f"GIT_CONFIG_VALUE_{index}": value for index, value in enumerate(values.values())}
+    return {"GIT_CONFIG_COUNT": str(len(values)), **pairs}
+
+
+def environment(*, isolated: bool = True) -> dict[str, str]:
+    """Return the environment for a git process: what it needs of ours, and no prompts.
+
+    Args:
+        isolated: Whether to leave the user's own git configuration out.
+
+    Returns:
+        Variables without any credential.
+    """
+    found = {name: os.environ[name] for name in (*_PASSED, *_PROXIES) if name in os.environ}
+    return found | _ALWAYS | (_ISOLATED | settings(_SAFE) if isolated else {})
+
+
+def run(
+    arguments: Sequence[str],
+    *,
+    directory: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+    remote: Remote | None = None,
+    stdin: bytes | None = None,
+    isolated: bool = True,
+) -> bytes:
+    """Run git and return what it printed.
+
+    Args:
+        arguments: After `git`.
+        directory: Repository or work tree to run in.
+        variables: Added to the environment.
+        remote: Remote to authenticate against.
+        stdin: Bytes for its standard input.
+        isolated: Whether to leave the user's own git configuration out.
+
+    Returns:
+        Its standard output.
+
+    Raises:
+        ConfigError: git is not installed, or refused the arguments or the repository.
+        Unauthenticated: The remote did not accept the credential.
+        Refused: The remote knows who asks, and says no.
+        Unavailable: The remote could not be reached.
+        PushRejected: The remote's branch moved meanwhile.
+    """
+    found = environment(isolated=isolated) | dict(variables or {})
+    if remote:
+        credential = remote.variables()
+        if isolated:
+            credential = settings(_SAFE | {credential["GIT_CONFIG_KEY_0"]: credential["GIT_CONFIG_VALUE_0"]})
+        found |= credential
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=directory, env=found, input=stdin, capture_output=True, check=False
+        )
+    except FileNotFoundError as error:
+        raise ConfigError("the git program is missing; install git") from error
+    if done.returncode == 0:
+        return done.stdout
+    said = done.stderr.decode(errors="replace").strip()
+    if remote is None:
+        raise ConfigError(f"git {arguments[0]} failed: {said or done.returncode}")
+    if "rejected" in said or "cannot lock ref" in said or "fetch first" in said:
+        raise PushRejected(f"{remote.url} moved meanwhile; fetch and push again")
+    if "Authentication failed" in said or "401" in said or "could not read Username" in said:
+        raise Unauthenticated(f"{remote.url} did not accept the key; check PUSHPOINT_API_KEY")
+    if "403" in said:
+        raise Refused(f"{remote.url} refuses this key; ask its owner for one that may manage the algorithm")
+    raise Unavailable(f"git {arguments[0]} against {remote.url} failed: {said}; try again later")
+
+
+def text(arguments: Sequence[str], *, directory: Path, isolated: bool = True) -> str:
+    """Run git and return its one line.
+
+    Returns:
+        Standard output without the last newline.
+    """
+    return run(arguments, directory=directory, isolated=isolated).decode("utf-8", "replace").rstrip("\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """A commit: its name, message and time."""
+
+    id: str
+    message: str
+    committed: datetime
+
+
+def commit_of(directory: Path, revision: str = "HEAD", *, isolated: bool = False) -> Commit:
+    """Look up a commit.
+
+    Returns:
+        The commit that `revision` names.
+    """
+    shown = run(
+        [
+            "show",
+            "--no-patch",
+            "--no-show-signature",
+            "--format=%H%x00%ct%x00%B",
+            "--end-of-options",
+            revision,
+        ],
+        directory=directory,
+        isolated=isolated,
+    )
+    name, seconds, message = shown.decode("utf-8", "replace").split("\0", 2)
+    return Commit(id=name, message=message.rstrip("\n"), committed=datetime.fromtimestamp(int(seconds), tz=UTC))
+
+
+def has_commit(directory: Path, commit: str) -> bool:
+    """Say whether the repository holds a commit.
+
+    Returns:
+        True if it does.
+    """
+    try:
+        run(["cat-file", "-e", f"{commit}^{{commit}}"], directory=directory, isolated=False)
+    except ConfigError:
+        return False
+    return True
+
+
+def is_ancestor(directory: Path, older: str, newer: str, *, isolated: bool = False) -> bool:
+    """Say whether `older` is `newer` or comes before it; both must be there.
+
+    Returns:
+        True if it does.
+    """
+    try:
+        run(["merge-base", "--is-ancestor", older, newer], directory=directory, isolated=isolated)
+    except ConfigError:
+        return False
+    return True
+
+
+def entries(directory: Path, commit: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """List the files of a commit at or below `paths`.
+
+    Yields:
+        Path and object id, in git's order.
+    """
+    listed = run(
+        ["--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths],
+        directory=directory,
+        isolated=False,
+    )
+    for line in listed.decode("utf-8", "surrogateescape").split("\0"):
+        if line:
+            facts, _, path = line.partition("\t")
+            yield path, facts.split(" ")[2]
+
+
+def changed(directory: Path, paths: Sequence[str]) -> list[str]:
+    """List what differs from the checked-out commit at or below `paths`, untracked files included.
+
+    Returns:
+        Paths relative to the top of the work tree.
+    """
+    listed = run(
+        [
+            "--literal-pathspecs",
+            "status",
+            "--porcelain",
+            "-z",
+            "--untracked-files=all",
+            "--no-renames",
+            "--",
+            *paths,
+        ],
+        directory=directory,
+        isolated=False,
+    )
+    return [line[3:] for line in listed.decode("utf-8", "surrogateescape").split("\0") if line]

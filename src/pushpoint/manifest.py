@@ -1,0 +1,193 @@
+"""`model_manifest.json`: which model, and where it came from.
+
+The seven `model_*` keys are the original Action's, with its types and its time format, so that an inference script
+written for it keeps working. Ours stand beside them. Keys of other tools are written back untouched. The worker reads
+the same file with `runtime/verify.py`, which knows only the keys it must check.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from pushpoint.digests import OCTETS, Descriptor, Digest
+from pushpoint.errors import ConfigError
+
+FILE = "model_manifest.json"
+VERSION = 2
+_TIME = "%Y-%m-%d %H:%M:%S.%f"
+
+JSON = Any  # what json.loads returns; a recursive alias costs more than it tells
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a model came from: the commit it was trained at."""
+
+    repository: str
+    ref: str
+    commit: str
+    message: str
+    committed: datetime
+    """The commit's own time, UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The model of one algorithm, and where it came from.
+
+    Attributes:
+        algorithm: `OWNER/NAME` this manifest is for, so that it is of no use to another.
+        model: What the model file is.
+        uri: Where it is stored, `data://OWNER/COLLECTION/FILE`.
+        source: The commit of the ML repository.
+        created: When the training finished, UTC.
+        inputs: Digest of all that the model was made from.
+        notebook: What the executed notebook is, if one was run.
+        extra: Keys of other tools, written back untouched.
+    """
+
+    algorithm: str
+    model: Descriptor
+    uri: str
+    source: Source
+    created: datetime
+    inputs: Digest
+    notebook: Descriptor | None = None
+    extra: Mapping[str, JSON] = field(default_factory=dict)
+
+
+_OURS = (
+    "model_filepath",
+    "model_md5_hash",
+    "model_origin_commit_SHA",
+    "model_origin_commit_msg",
+    "model_origin_repo",
+    "model_origin_ref",
+    "model_uploaded_utc",
+    "manifest_version",
+    "algorithm",
+    "model_sha256_hash",
+    "model_size_bytes",
+    "model_media_type",
+    "model_origin_commit_utc",
+    "model_inputs_sha256",
+    "notebook_sha256_hash",
+    "notebook_size_bytes",
+    "notebook_md5_hash",
+)
+
+
+def write(manifest: Manifest) -> str:
+    """Print the manifest as the text of its file.
+
+    Returns:
+        Indented JSON, other tools' keys first, ending in a newline.
+    """
+    known: dict[str, JSON] = {
+        "model_filepath": manifest.uri.removeprefix("data://"),
+        "model_md5_hash": manifest.model.md5,
+        "model_origin_commit_SHA": manifest.source.commit,
+        "model_origin_commit_msg": manifest.source.message,
+        "model_origin_repo": manifest.source.repository,
+        "model_origin_ref": manifest.source.ref,
+        "model_uploaded_utc": manifest.created.astimezone(UTC).strftime(_TIME),
+        "manifest_version": VERSION,
+        "algorithm": manifest.algorithm,
+        "model_sha256_hash": manifest.model.hex,
+        "model_size_bytes": manifest.model.size,
+        "model_media_type": manifest.model.media_type,
+        "model_origin_commit_utc": manifest.source.committed.astimezone(UTC).strftime(_TIME),
+        "model_inputs_sha256": manifest.inputs.removeprefix("sha256:"),
+    }
+    if manifest.notebook:
+        known |= {
+            "notebook_sha256_hash": manifest.notebook.hex,
+            "notebook_size_bytes": manifest.notebook.size,
+            "notebook_md5_hash": manifest.notebook.md5,
+        }
+    others = {key: value for key, value in manifest.extra.items() if key not in _OURS}
+    return json.dumps(others | known, indent=2, ensure_ascii=True) + "\n"
+
+
+def read(text: str) -> Manifest | None:
+    """Read a manifest that we wrote.
+
+    Args:
+        text: Content of the file.
+
+    Returns:
+        The manifest, or none where the file is a placeholder (`./model.pkl`) or another tool's alone.
+
+    Raises:
+        ConfigError: The text is not a JSON object, or its keys do not fit together.
+    """
+    found = _object(text)
+    if found.get("manifest_version") != VERSION:
+        return None
+    try:
+        return Manifest(
+            algorithm=_text(found, "algorithm"),
+            model=_descriptor(found, "model", media_type=_text(found, "model_media_type")),
+            uri="data://" + _text(found, "model_filepath").removeprefix("data://"),
+            source=Source(
+                repository=_text(found, "model_origin_repo"),
+                ref=_text(found, "model_origin_ref"),
+                commit=_text(found, "model_origin_commit_SHA"),
+                message=_text(found, "model_origin_commit_msg"),
+                committed=_time(found, "model_origin_commit_utc"),
+            ),
+            created=_time(found, "model_uploaded_utc"),
+            inputs=Digest("sha256:" + _text(found, "model_inputs_sha256")),
+            notebook=_descriptor(found, "notebook", media_type="application/x-ipynb+json")
+            if "notebook_sha256_hash" in found
+            else None,
+            extra=other_keys(text),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{FILE} is damaged at {error}; deploy again to write it anew") from error
+
+
+def other_keys(text: str) -> dict[str, JSON]:
+    """Read the keys of other tools, which a new manifest must keep.
+
+    Returns:
+        All keys that are not ours, in their order.
+    """
+    return {key: value for key, value in _object(text).items() if key not in _OURS}
+
+
+def _object(text: str) -> dict[str, JSON]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{FILE} is not JSON ({error}); correct or delete it") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{FILE} is not a JSON object; correct or delete it")
+    return found
+
+
+def _descriptor(found: Mapping[str, JSON], prefix: str, *, media_type: str = OCTETS) -> Descriptor:
+    size = found[f"{prefix}_size_bytes"]
+    if not isinstance(size, int) or size < 0:
+        raise TypeError(f"{prefix}_size_bytes")
+    return Descriptor(
+        media_type=media_type,
+        digest=Digest("sha256:" + _text(found, f"{prefix}_sha256_hash")),
+        size=size,
+        md5=_text(found, f"{prefix}_md5_hash"),
+    )
+
+
+def _text(found: Mapping[str, JSON], key: str) -> str:
+    value = found[key]
+    if not isinstance(value, str):
+        raise TypeError(key)
+    return value
+
+
+def _time(found: Mapping[str, JSON], key: str) -> datetime:
+    return datetime.strptime(_text(found, key), _TIME).replace(tzinfo=UTC)

@@ -1,0 +1,278 @@
+"""Names: algorithms, versions, files. Parse, check, print; nothing here asks whether a thing exists.
+
+Owners, algorithms and collections share one grammar. Because a name never holds a dash, a path segment can be told
+apart from a UUID by its shape (platform API, section 0).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+from pushpoint.errors import InvalidName
+
+_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,29}")
+_VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
+_PATTERN = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?(?:\.[*x])?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_RULE = "use a letter, then letters, digits or underscores, at most 30 characters"
+
+
+def check_name(kind: str, name: str) -> str:
+    """Check `name` against the platform's grammar.
+
+    Args:
+        kind: What the name is for; only for the message.
+        name: Name to check.
+
+    Returns:
+        The same name.
+
+    Raises:
+        InvalidName: `name` is outside the grammar.
+
+    Example:
+        >>> check_name("algorithm", "sentiment")
+        'sentiment'
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidName(kind, name, rule=_RULE)
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class AlgorithmName:
+    """An algorithm of an owner."""
+
+    owner: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.owner}/{self.name}"
+
+
+def algorithm_name(text: str, *, owner: str | None = None) -> AlgorithmName:
+    """Read `OWNER/NAME`, `algo://OWNER/NAME` or, with `owner` known, `NAME`.
+
+    Returns:
+        The name, checked.
+
+    Raises:
+        InvalidName: `text` is none of these.
+
+    Example:
+        >>> str(algorithm_name("algo://ann/sentiment"))
+        'ann/sentiment'
+    """
+    first, slash, second = text.removeprefix("algo://").strip("/").partition("/")
+    if not slash:
+        if owner is None:
+            raise InvalidName("algorithm", text, rule="write it as OWNER/NAME")
+        first, second = owner, first
+    return AlgorithmName(check_name("owner", first), check_name("algorithm", second))
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An algorithm and, perhaps, which of its versions."""
+
+    algorithm: AlgorithmName
+    selector: str | None
+
+
+def reference(text: str, *, owner: str | None = None) -> Reference:
+    """Read `OWNER/NAME[/VERSION]`, with or without `algo://`; without an owner the version can't be given.
+
+    Returns:
+        The algorithm and the version selector, or none.
+
+    Raises:
+        InvalidName: `text` is not such a reference.
+
+    Example:
+        >>> reference("ann/sentiment/0.1.0").selector
+        '0.1.0'
+    """
+    parts = text.removeprefix("algo://").strip("/").split("/")
+    if len(parts) > 3:
+        raise InvalidName("algorithm reference", text, rule="write it as OWNER/NAME or OWNER/NAME/VERSION")
+    return Reference(algorithm_name("/".join(parts[:2]), owner=owner), parts[2] if len(parts) == 3 else None)
+
+
+def is_commit(text: str) -> bool:
+    """Say whether `text` is a full git commit: 40 lower-case hexadecimal digits.
+
+    Returns:
+        True if it is.
+    """
+    return _COMMIT.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Version:
+    """A semantic version without pre-releases."""
+
+    major: int
+    minor: int
+    revision: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.revision}"
+
+    def bump(self, part: str) -> Version:
+        """Return the next version: `part` is `major`, `minor` or `revision`.
+
+        Returns:
+            The next version.
+
+        Raises:
+            InvalidName: `part` is something else.
+        """
+        match part:
+            case "major":
+                return Version(self.major + 1, 0, 0)
+            case "minor":
+                return Version(self.major, self.minor + 1, 0)
+            case "revision" | "patch":
+                return Version(self.major, self.minor, self.revision + 1)
+        raise InvalidName("version type", part, rule="use revision, minor or major")
+
+
+def version(text: str) -> Version:
+    """Read a semantic version such as `1.2.3`.
+
+    Returns:
+        The version.
+
+    Raises:
+        InvalidName: `text` is not one.
+
+    Example:
+        >>> version("0.1.0").bump("minor")
+        Version(major=0, minor=2, revision=0)
+    """
+    found = _VERSION.fullmatch(text)
+    if not found:
+        raise InvalidName("version", text, rule="write it as MAJOR.MINOR.REVISION, such as 0.1.0")
+    return Version(*map(int, found.groups()))
+
+
+def version_prefix(selector: str) -> tuple[int, ...] | None:
+    """Read a pattern such as `1`, `1.*`, `1.2` or `1.2.x`.
+
+    Returns:
+        The numbers that are fixed, or none if it is not such a pattern.
+
+    Example:
+        >>> version_prefix("1.2.*")
+        (1, 2)
+    """
+    found = _PATTERN.fullmatch(selector)
+    return tuple(int(part) for part in found.groups() if part is not None) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class DataPath:
+    """A place in the data API: the root, an owner, a collection or a file."""
+
+    owner: str
+    collection: str
+    file: str
+
+    def __str__(self) -> str:
+        return "data://" + "/".join(part for part in (self.owner, self.collection, self.file) if part)
+
+
+def data_path(text: str, *, me: str | None = None) -> DataPath:
+    """Read `data://OWNER/COLLECTION/FILE` or a beginning of it; `.my` is `me`.
+
+    Args:
+        text: The path, with or without `data://`; not percent-encoded.
+        me: Account that `.my` stands for.
+
+    Returns:
+        The path; missing parts are empty.
+
+    Raises:
+        InvalidName: A part is outside its grammar, or there are more than three.
+
+    Example:
+        >>> data_path(".my/models/model.pkl", me="ann").owner
+        'ann'
+    """
+    parts = text.removeprefix("data://").strip("/").split("/")
+    if len(parts) > 3 or (len(parts) > 1 and not all(parts)):
+        raise InvalidName("data path", text, rule="write it as data://OWNER/COLLECTION/FILE")
+    owner, collection, file = (*parts, "", "", "")[:3]
+    if owner == ".my" and me:
+        owner = me
+    if owner:
+        check_name("owner", owner)
+    if collection:
+        check_name("collection", collection)
+    if file:
+        check_file_name(file)
+    return DataPath(owner, collection, file)
+
+
+def check_file_name(name: str) -> str:
+    """Check the name of a file in a collection.
+
+    Returns:
+        The same name.
+
+    Raises:
+        InvalidName: It could mean a place other than itself, or cannot be shown.
+    """
+    if (
+        name in {"", ".", ".."}
+        or len(name.encode("utf-8", "surrogatepass")) > 255
+        or any(char in "/\\" or not char.isprintable() for char in name)
+    ):
+        raise InvalidName("file name", name, rule="use printable characters without slashes, at most 255 bytes")
+    return name
+
+
+def decode_path(raw: bytes) -> str:
+    """Decode a request's percent-encoded path once.
+
+    Returns:
+        The path as text.
+
+    Raises:
+        InvalidName: It is not UTF-8.
+
+    Source:
+        Java's client encodes whole data paths (`%2F`), and with them spaces as `+`; elsewhere `+` is itself.
+    """
+    text = raw.decode("latin-1")
+    if "%2f" in text.lower():
+        text = text.replace("+", "%20")
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError as error:
+        raise InvalidName("path", text, rule="encode it as UTF-8") from error
+
+
+def stored_model_name(model: str, commit: str, sha256: str) -> str:
+    """Name a model file so that the name can never mean other bytes.
+
+    Args:
+        model: The model's file name, such as `model.pkl`; all its suffixes are kept together.
+        commit: Commit it was trained from, 40 hexadecimal digits.
+        sha256: Its digest, 64 hexadecimal digits.
+
+    Returns:
+        `<stem>_<commit>_<first 16 digits><suffixes>`.
+
+    Example:
+        >>> stored_model_name("brain.nii.gz", "c" * 40, "d" * 64)
+        'brain_cccccccccccccccccccccccccccccccccccccccc_dddddddddddddddd.nii.gz'
+    """
+    name = PurePosixPath(model).name
+    suffixes = "".join(PurePosixPath(name).suffixes[-2:])
+    if not re.fullmatch(r"(\.[A-Za-z][A-Za-z0-9]{0,9})*", suffixes):
+        suffixes = PurePosixPath(name).suffix
+    return check_file_name(f"{name.removesuffix(suffixes)}_{commit}_{sha256[:16]}{suffixes}")

@@ -1,0 +1,552 @@
+"""Execute a notebook in a real kernel, keep every output, name the failing cell.
+
+The kernel is a process of the environment it is given, in a process group of its own, and inherits nothing: its
+variables are exactly those the caller names. It is reached over sockets in a private directory, never over TCP, and no
+kernel specification, profile or configuration of the machine has a say. What is executed is the notebook as it is; the
+one difference to Jupyter is that `!command`, `%run script.py` and their kin fail when the command or script does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import nbformat
+import zmq.asyncio
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.connect import write_connection_file
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+
+from pushpoint.errors import CellFailed, CellTimedOut, KernelDied, NotebookMissing, NotebookUnreadable
+
+_STARTUP = 60.0  # seconds a kernel may take to answer for the first time
+_GRACE = 3.0  # seconds a kernel gets to show where it was interrupted, and to leave when asked to
+_SAVE_EVERY = 5.0  # seconds between two savings of an unfinished notebook
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)")
+_OURS = re.compile(
+    r"(PUSHPOINT|ALGORITHMIA|INPUT|GIT_CONFIG)_.*"
+    r"|GITHUB_(TOKEN|ENV|PATH|OUTPUT|STEP_SUMMARY|STATE)|GH_TOKEN|GH_ENTERPRISE_TOKEN|GITHUB_ENTERPRISE_TOKEN"
+    r"|ACTIONS_.*(TOKEN|URL).*"
+    r"|(GIT|SSH)_ASKPASS|SSH_(AUTH_SOCK|AGENT_PID)|GIT_SSH(_COMMAND)?"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellEvent:
+    """Something that happened while a cell ran.
+
+    Attributes:
+        cell: Number of the cell, counted from 1 over code cells.
+        kind: What happened.
+        text: First line of the source (started), what was printed or shown, or the traceback (error). Untrusted.
+        seconds: How long the cell has been running.
+    """
+
+    cell: int
+    kind: Literal["started", "stdout", "stderr", "display", "error", "finished"]
+    text: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A code cell that was executed.
+
+    Attributes:
+        number: Counted from 1 over code cells.
+        seconds: How long it took.
+        source: Its first line.
+    """
+
+    number: int
+    seconds: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """A notebook that ran to its end.
+
+    Attributes:
+        cells: The code cells that were executed, in order; empty and skipped ones are not among them.
+        started: UTC.
+        finished: UTC.
+    """
+
+    cells: tuple[Cell, ...]
+    started: datetime
+    finished: datetime
+
+
+def scrub(environment: Mapping[str, str], secrets: Sequence[str]) -> dict[str, str]:
+    """Take out of an environment what belongs to the deploy and not to the notebook.
+
+    Args:
+        environment: Variables by name.
+        secrets: Texts that no value may contain; empty ones are ignored.
+
+    Returns:
+        The other variables: the user's own data credentials stay.
+
+    Example:
+        >>> scrub({"PATH": "/bin", "GITHUB_TOKEN": "t", "URL": "https://s3cret@host"}, ["s3cret"])
+        {'PATH': '/bin'}
+    """
+    return {
+        name: value
+        for name, value in environment.items()
+        if not _OURS.fullmatch(name) and not any(secret in value for secret in secrets if secret)
+    }
+
+
+def execute(
+    notebook: Path,
+    *,
+    output: Path,
+    python: Path,
+    directory: Path,
+    variables: Mapping[str, str],
+    cell_timeout: float | None = None,
+    timeout: float | None = None,
+    say: Callable[[CellEvent], None],
+) -> Execution:
+    """Execute every code cell of `notebook`, in order, until one fails.
+
+    A cell tagged `raises-exception` may fail; one tagged `skip-execution` is skipped. An error that is shown is a
+    failure, also where IPython would go on (`%%time`). A command whose cell reads `_exit_code` may fail: it is looked
+    after.
+
+    Args:
+        notebook: The notebook; it is not changed.
+        output: Where the executed notebook is written, whole or not at all, whatever the outcome. It holds the
+            outputs up to the failure, and the failure.
+        python: Interpreter whose environment has `ipykernel`.
+        directory: Working directory of the kernel.
+        variables: The environment of the kernel, all of it.
+        cell_timeout: Seconds a cell may take.
+        timeout: Seconds the notebook may take, the start of the kernel included.
+        say: Called with every output as it comes.
+
+    Returns:
+        The cells with their times.
+
+    Raises:
+        NotebookMissing: `notebook` is not a file.
+        NotebookUnreadable: It is not a notebook, or not one in Python.
+        CellFailed: A cell raised, or a command or script in it failed.
+        CellTimedOut: A cell or the notebook took too long.
+        KernelDied: The kernel did not start, or ended by itself.
+    """
+    node = _read(notebook)
+    started = datetime.now(UTC)
+    run = _Run(node, notebook=notebook, output=output, cell_timeout=cell_timeout, timeout=timeout, say=say)
+    try:
+        asyncio.run(run.all_cells(python, directory, variables))
+    finally:
+        run.save()
+    return Execution(cells=tuple(run.cells), started=started, finished=datetime.now(UTC))
+
+
+def _read(notebook: Path) -> NotebookNode:
+    if not notebook.is_file():
+        raise NotebookMissing(str(notebook))
+    try:
+        raw = json.loads(notebook.read_text(encoding="utf-8-sig"))
+        if not isinstance(raw, dict) or not isinstance(raw.get("nbformat"), int):
+            raise ValueError("it has no nbformat version")
+        version = (raw["nbformat"], raw.get("nbformat_minor", 0))
+        seen: set[str] = set()
+        for cell in raw.get("cells", ()) if version >= (4, 5) else ():
+            # nbformat warns of absent and repeated identifiers, and then does this.
+            if cell.get("id") in seen | {None}:
+                cell["id"] = uuid.uuid4().hex[:8]
+            seen.add(cell["id"])
+        node: NotebookNode = nbformat.convert(nbformat.reader.reads(json.dumps(raw)), 4)  # type: ignore[no-untyped-call]
+        nbformat.validate(node)
+    except Exception as problem:  # the parsers of a format for everything let every kind of error through
+        reason = str(problem).strip().split("\n")[0] or type(problem).__name__
+        raise NotebookUnreadable(str(notebook), reason) from problem
+    metadata = node.metadata
+    language = metadata.get("kernelspec", {}).get("language") or metadata.get("language_info", {}).get("name")
+    if language and not str(language).lower().startswith(("python", "ipython")):
+        raise NotebookUnreadable(str(notebook), f"it is written in {language}, not in Python")
+    return node
+
+
+class _Run:
+    """One execution: what is to be saved at any moment, and what has been learned so far."""
+
+    def __init__(
+        self,
+        node: NotebookNode,
+        *,
+        notebook: Path,
+        output: Path,
+        cell_timeout: float | None,
+        timeout: float | None,
+        say: Callable[[CellEvent], None],
+    ) -> None:
+        self.node, self.name, self.output, self.say = node, str(notebook), output, say
+        self.cell_timeout, self.timeout = cell_timeout or None, timeout or None
+        self.began = time.monotonic()
+        self.saved = 0.0
+        self.cells: list[Cell] = []
+        code = [(index, cell) for index, cell in enumerate(node.cells) if cell.cell_type == "code"]
+        for _, cell in code:
+            cell.outputs, cell.execution_count = [], None  # those of another run prove nothing about this one
+        self.todo = [
+            (number, index, cell)
+            for number, (index, cell) in enumerate(code, 1)
+            if cell.source.strip() and "skip-execution" not in cell.metadata.get("tags", ())
+        ]
+
+    async def all_cells(self, python: Path, directory: Path, variables: Mapping[str, str]) -> None:
+        if not self.todo:
+            return
+        number, _, cell = self.todo[0]
+        try:
+            async with _kernel(python, directory, variables) as kernel:
+                await self._ready(kernel)
+                listener = _Listener(self.node, kernel, self.say)
+                for number, index, cell in self.todo:  # noqa: B007 the handlers below want the last one
+                    await self._one_cell(kernel, listener, number, index)
+                    if time.monotonic() - self.saved > _SAVE_EVERY:
+                        self.save()
+                listener.set_widgets_metadata()
+        except _Died as problem:
+            death = KernelDied(number, str(problem), notebook=self.name)
+            _note(cell, death)
+            raise death from None
+        except BaseException as problem:
+            _note(cell, problem)
+            raise
+
+    async def _ready(self, kernel: _Kernel) -> None:
+        limit = min(self.timeout or _STARTUP, _STARTUP)
+        task = asyncio.ensure_future(kernel.set_up())
+        try:
+            if await kernel.finished(task, limit):
+                self.node.metadata.language_info = task.result()
+                return
+        finally:
+            task.cancel()
+        if limit == self.timeout:
+            raise CellTimedOut(self.todo[0][0], limit, notebook=self.name, setting="notebook-timeout")
+        raise _Died(f"it did not answer within {limit:g} s of its start")
+
+    async def _one_cell(self, kernel: _Kernel, listener: _Listener, number: int, index: int) -> None:
+        cell = self.node.cells[index]
+        source = cell.source.strip().split("\n")[0]
+        began = listener.begin(number)
+        self.say(CellEvent(cell=number, kind="started", text=source, seconds=0.0))
+        limits = [(self.cell_timeout, self.cell_timeout, "cell-timeout")]
+        limits += [(self.timeout and max(0.0, self.began + self.timeout - began), self.timeout, "notebook-timeout")]
+        left, limit, setting = min((each for each in limits if each[0] is not None), default=(None, None, ""))
+        task = asyncio.ensure_future(listener.async_execute_cell(cell, index))
+        try:
+            if not await kernel.finished(task, left):
+                kernel.signal(signal.SIGINT)  # so that the notebook shows where it was
+                with suppress(_Died):
+                    await kernel.finished(task, _GRACE)
+                raise CellTimedOut(number, limit or 0.0, notebook=self.name, setting=setting)
+            try:
+                task.result()
+            except CellExecutionError as problem:
+                raise self._failed(number, problem.ename, problem.evalue, problem.traceback) from None
+            if listener.error and "raises-exception" not in cell.metadata.get("tags", ()):
+                raise self._failed(number, *listener.error)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            seconds = time.monotonic() - began
+            self.cells.append(Cell(number=number, seconds=seconds, source=source))
+            self.say(CellEvent(cell=number, kind="finished", text="", seconds=seconds))
+
+    def _failed(self, number: int, name: str, value: str, traceback: str) -> CellFailed:
+        return CellFailed(number, name, _plain(value), notebook=self.name, traceback=_plain(traceback))
+
+    def save(self) -> None:
+        text = nbformat.writes(self.node)  # type: ignore[no-untyped-call]
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.output.with_name(f".{self.output.name}.{uuid.uuid4().hex}")
+        try:
+            # A lone surrogate, which a cell may print, is written as its JSON escape.
+            temporary.write_bytes(text.encode("utf-8", "backslashreplace") + b"\n")
+            temporary.replace(self.output)
+        finally:
+            temporary.unlink(missing_ok=True)
+        self.saved = time.monotonic()
+
+
+def _note(cell: NotebookNode, problem: BaseException) -> None:
+    shown = any(output.output_type == "error" for output in cell.outputs)
+    if shown and isinstance(problem, CellFailed):
+        return
+    stopped = isinstance(problem, (asyncio.CancelledError, KeyboardInterrupt))
+    name, value = ("KeyboardInterrupt", "stopped") if stopped else (type(problem).__name__, str(problem))
+    error = NotebookNode(  # type: ignore[no-untyped-call]
+        output_type="error", ename=name, evalue=value, traceback=[f"{name}: {value}"]
+    )
+    cell.outputs.append(error)
+
+
+def _plain(text: str) -> str:
+    return _ANSI.sub("", text)
+
+
+class _Listener(NotebookClient):
+    """nbclient, telling every output as it comes, and joining what was printed in pieces."""
+
+    def __init__(self, node: NotebookNode, kernel: _Kernel, say: Callable[[CellEvent], None]) -> None:
+        super().__init__(node, timeout=None, iopub_timeout=60)
+        self.kc, self._say = kernel.client, say
+
+    def begin(self, number: int) -> float:
+        self._number, self._began = number, time.monotonic()
+        self.error: tuple[str, str, str] | None = None
+        return self._began
+
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
+        content = msg["content"]
+        match msg["msg_type"]:
+            case "stream":
+                self._tell(content["name"], content["text"])
+            case "display_data" | "execute_result" | "update_display_data":
+                self._tell("display", str(content["data"].get("text/plain", "")))
+            case "error":
+                traceback = _plain("\n".join(content["traceback"]))
+                self.error = content["ename"], content["evalue"], traceback
+                self._tell("error", traceback)
+        return super().process_message(msg, cell, cell_index)
+
+    def _tell(self, kind: Literal["stdout", "stderr", "display", "error"], text: str) -> None:
+        seconds = time.monotonic() - self._began
+        self._say(CellEvent(cell=self._number, kind=kind, text=text, seconds=seconds))
+
+    def output(
+        self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
+    ) -> NotebookNode | None:
+        out = super().output(outs, msg, display_id, cell_index)
+        if out is not None and out.output_type == "stream" and len(outs) > 1 and outs[-1] is out:
+            before = outs[-2]
+            if before.output_type == "stream" and before.name == out.name:
+                before.text += outs.pop().text
+        return out
+
+
+class _Died(Exception):
+    """The kernel ended, or never began; the text says why."""
+
+
+class _Kernel:
+    """A kernel process and the sockets to it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], client: AsyncKernelClient, log: Path) -> None:
+        self.process, self.client, self.log = process, client, log
+        self.peak = 0
+        self.killings = _killings()
+        self.death = asyncio.ensure_future(self._watch())
+
+    async def _watch(self) -> None:
+        while self.process.poll() is None:
+            self.peak = max(self.peak, _peak(self.process.pid))
+            await asyncio.sleep(0.1)
+
+    async def set_up(self) -> Mapping[str, Any]:
+        await self.client.wait_for_ready()
+        reply = await self.client.execute(_SET_UP, silent=True, store_history=False, reply=True)
+        if reply["content"]["status"] != "ok":
+            raise _Died(f"its set-up failed with {reply['content'].get('evalue')}")
+        information = await self.client.kernel_info(reply=True)
+        return dict(information["content"]["language_info"])
+
+    async def finished(self, task: asyncio.Future[Any], seconds: float | None) -> bool:
+        await asyncio.wait({task, self.death}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if self.death.done() and not task.done():
+            await asyncio.wait({task}, timeout=0.5)  # its last words may still be on their way
+            if not task.done():
+                raise _Died(self._reason())
+        return task.done()
+
+    def signal(self, number: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
+
+    async def leave(self) -> None:
+        if self.process.poll() is None:
+            self.client.shutdown()
+            await asyncio.wait({self.death}, timeout=_GRACE)
+
+    def _reason(self) -> str:
+        status = self.process.returncode
+        if status >= 0:
+            return f"it exited by itself with code {status}{self._last_words()}"
+        if status != -signal.SIGKILL:
+            return f"it was killed by {signal.Signals(-status).name}{self._last_words()}"
+        used = f"; it had used {self.peak / 2**20:,.0f} MiB" if self.peak else ""
+        if _killings() > self.killings:
+            return f"memory ran out, and the system killed it{used}; use less data at once or a larger machine"
+        return f"it was killed by SIGKILL; often this means that memory ran out{used}"
+
+    def _last_words(self) -> str:
+        words = self.log.read_text(errors="replace").strip()[-2000:]
+        return f":\n{words}" if words else ""
+
+
+@asynccontextmanager
+async def _kernel(python: Path, directory: Path, variables: Mapping[str, str]) -> AsyncIterator[_Kernel]:
+    # The path of a Unix socket has at most 104 bytes.
+    short = "/tmp" if len(tempfile.gettempdir()) > 60 else None  # noqa: S108 the directory below is private
+    with tempfile.TemporaryDirectory(prefix="kernel-", dir=short, ignore_cleanup_errors=True) as private:
+        connection, log = Path(private, "connection.json"), Path(private, "log")
+        key = secrets.token_hex(32).encode()
+        write_connection_file(str(connection), transport="ipc", ip=str(Path(private, "socket")), key=key)
+        arguments = ["-m", "ipykernel_launcher", "-f", str(connection), f"--ipython-dir={private}"]
+        arguments += ["--HistoryManager.hist_file=:memory:", f"--IPKernelApp.parent_handle={os.getpid()}"]
+        try:
+            with log.open("wb") as file:
+                process = subprocess.Popen(
+                    [str(python), *arguments],
+                    cwd=directory,
+                    env=dict(variables),
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=file,
+                    start_new_session=True,  # so that signals reach its children too
+                )
+        except OSError as problem:
+            raise _Died(f"it cannot be started: {problem}") from None
+        context = zmq.asyncio.Context()
+        context.setsockopt(zmq.RCVHWM, 0)  # no output is dropped, however slowly it is read
+        client = AsyncKernelClient(context=context)
+        client.load_connection_file(str(connection))
+        kernel = _Kernel(process, client, log)
+        try:
+            client.start_channels(hb=False, stdin=False)
+            yield kernel
+            await kernel.leave()
+        finally:
+            kernel.signal(signal.SIGKILL)
+            process.wait()
+            await kernel.death
+            client.stop_channels()
+            context.destroy(linger=0)
+
+
+def _killings() -> int:
+    # How many processes the system has killed for lack of memory, as far as it tells.
+    group = re.search(r":(?:memory)?:(/.*)", _text("/proc/self/cgroup"))
+    inside = group[1] if group else ""
+    files = ["/proc/vmstat", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"]
+    files += [f"/sys/fs/cgroup{inside}/memory.events", f"/sys/fs/cgroup/memory{inside}/memory.oom_control"]
+    counts = (re.search(r"^oom_kill (\d+)", _text(file), re.MULTILINE) for file in files)
+    return sum(int(count[1]) for count in counts if count)
+
+
+def _peak(pid: int) -> int:
+    found = re.search(r"^VmHWM:\s+(\d+) kB", _text(f"/proc/{pid}/status"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _strict(ip: Any) -> None:
+    """Make commands and scripts that fail raise: this runs in the kernel, before the first cell.
+
+    The functions stand in for those of IPython instead of wrapping them, because these look for `{variables}` in the
+    frame of whoever called them. Annotations must mean something to Python 3.8.
+    """
+    import runpy
+    import shutil
+    import subprocess
+
+    from IPython.utils._process_common import process_handler  # type: ignore[import-not-found]
+    from IPython.utils.process import arg_split, system  # type: ignore[import-not-found]
+    from IPython.utils.text import LSString, SList  # type: ignore[import-not-found]
+
+    def check(status: Any, command: str) -> None:
+        __tracebackhide__ = True
+        ip.user_ns["_exit_code"] = status
+        if status and "_exit_code" not in ip.history_manager.input_hist_raw[-1]:
+            raise subprocess.CalledProcessError(status, command)
+
+    def refuse_background(command: str) -> None:
+        if command.rstrip().endswith("&"):
+            raise OSError("Background processes not supported.")
+
+    def run_command(command: str) -> None:
+        __tracebackhide__ = True
+        refuse_background(command)
+        check(system(ip.var_expand(command, depth=1)), command)
+
+    def get_output(command: str, split: bool = True, depth: int = 0) -> Any:
+        __tracebackhide__ = True
+        refuse_background(command)
+        expanded = ip.var_expand(command, depth=depth + 1)
+        out, status = process_handler(expanded, lambda p: (p.communicate()[0], p.returncode), subprocess.STDOUT)
+        text = out.decode(errors="replace")
+        if status:
+            print(text, end="")
+        check(status, command)
+        return SList(text.splitlines()) if split else LSString(text)
+
+    run_file, script = ip.safe_execfile, ip.magics_manager.registry["ScriptMagics"]
+    run_cell = script.shebang
+
+    def run_script(*where: Any, exit_ignore: bool = False, **options: Any) -> None:
+        __tracebackhide__ = True
+        options["raise_exceptions"] = True
+        try:
+            run_file(*where, **options)
+        except SystemExit:
+            if not exit_ignore:
+                raise
+
+    def run_module(name: str, where: Any) -> None:
+        __tracebackhide__ = True
+        try:
+            where.update(runpy.run_module(str(name), run_name="__main__", alter_sys=True))
+        except SystemExit as status:
+            if status.code:
+                raise
+
+    def run_with(line: str, cell: str) -> Any:
+        __tracebackhide__ = True
+        program = script.shebang.parser.parse_known_args(arg_split(line))[1]
+        if program and shutil.which(program[0]) is None:
+            raise FileNotFoundError("there is no program " + program[0])
+        try:
+            return run_cell(line, cell)
+        except subprocess.CalledProcessError as problem:
+            raise subprocess.CalledProcessError(problem.returncode, line.strip() or "script") from None
+
+    run_with.parser = run_cell.parser  # type: ignore[attr-defined]
+    ip.system, ip.getoutput, ip.safe_execfile, ip.safe_run_module = run_command, get_output, run_script, run_module
+    script.shebang = ip.magics_manager.magics["cell"]["script"] = run_with
+
+
+_SET_UP = f"""exec(
+    {inspect.getsource(_strict)!r} + "_strict(get_ipython())", {{"Any": object, "get_ipython": get_ipython}}
+)"""

@@ -1,0 +1,150 @@
+"""What the platform knows, as frozen values: one for each row of the database.
+
+The words on the wire are `wire.py`'s affair; nothing here knows JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pushpoint.digests import Descriptor
+from pushpoint.lifecycle import BuildState, DeploymentState
+from pushpoint.manifest import Manifest
+from pushpoint.names import AlgorithmName, Version
+
+SCOPES = frozenset({"call", "data", "manage"})
+"""What a key may do: call algorithms, read and write data, change algorithms and push."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A user; owners of algorithms and collections are accounts."""
+
+    id: str
+    name: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who is acting now, and what they may do.
+
+    Attributes:
+        account: Whose identity it is; inside an algorithm, that of its caller.
+        scopes: Some of `SCOPES`.
+        through: Owner of the algorithm that acts for the account, if one does.
+    """
+
+    account: Account
+    scopes: frozenset[str]
+    through: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Algorithm:
+    """A named, callable thing of an owner.
+
+    Attributes:
+        settings: What its creator said of it, as the wire gave it; the platform reads `algorithm_callability` alone.
+        generation: Counts the deployments that were made live.
+        live: The deployment that has the traffic, if any.
+    """
+
+    id: str
+    name: AlgorithmName
+    label: str
+    summary: str
+    tagline: str
+    settings: dict[str, object]
+    sample_input: str | None
+    created: datetime
+    generation: int
+    live: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """A commit on its way to something that can start.
+
+    Attributes:
+        manifest: The commit's model manifest, when it has one.
+        environment: Digest of the environment it runs in; none until it succeeded.
+        sandbox: How its code was contained, in words.
+    """
+
+    id: str
+    algorithm_id: str
+    commit: str
+    state: BuildState
+    manifest: Manifest | None
+    environment: str | None
+    sandbox: str | None
+    started: datetime
+    finished: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """An immutable published build."""
+
+    id: str
+    algorithm_id: str
+    version: Version
+    build: Build
+    is_public: bool
+    notes: str
+    sample_input: str | None
+    published: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A release made live, or on its way there.
+
+    Attributes:
+        deploy_id: The deploy that asked for it; the same id again is the same deployment.
+        generation: Which one in the algorithm's history; none until it was live.
+        is_rollback: Whether an older release was asked for on purpose.
+        reason: Why it failed or was superseded; empty otherwise.
+    """
+
+    id: str
+    deploy_id: str
+    algorithm_id: str
+    release: Release
+    state: DeploymentState
+    generation: int | None
+    is_rollback: bool
+    reason: str
+    actor: str
+    created: datetime
+    live_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """A flat folder of files of an owner.
+
+    Attributes:
+        read: Who else may read it: an entry of `READERS`.
+    """
+
+    id: str
+    owner: str
+    name: str
+    read: str
+
+
+PRIVATE, OWN_ALGORITHMS, PUBLIC = "", "algo://.my/*", "user://*"
+READERS = frozenset({PRIVATE, OWN_ALGORITHMS, PUBLIC})
+"""Nobody else; the owner's algorithms, whoever calls them; everybody (platform API, section 3.3)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file of a collection: a name that stands for a blob."""
+
+    name: str
+    blob: Descriptor
+    modified: datetime

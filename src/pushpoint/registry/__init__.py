@@ -1,0 +1,1 @@
+"""What is known: functions over the database, the store and the repositories."""

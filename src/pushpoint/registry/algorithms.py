@@ -1,0 +1,185 @@
+"""Algorithms: create, find, change, delete.
+
+Another owner's private algorithm looks absent: the same error as for one that does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, RowMapping, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from pushpoint.databases import Database, reading, writing
+from pushpoint.databases.tables import accounts, algorithms
+from pushpoint.errors import AlreadyExists, NotFound, Refused
+from pushpoint.names import AlgorithmName, check_name
+from pushpoint.records import Actor, Algorithm
+from pushpoint.registry.history import record
+
+
+def create(
+    database: Database,
+    actor: Actor,
+    name: AlgorithmName,
+    *,
+    label: str = "",
+    summary: str = "",
+    tagline: str = "",
+    settings: Mapping[str, object],
+    sample_input: str | None = None,
+) -> Algorithm:
+    """Make an algorithm of the actor's.
+
+    Returns:
+        The algorithm, without any build.
+
+    Raises:
+        AlreadyExists: The owner has one of that name.
+        Refused: The actor is not the owner.
+    """
+    if actor.account.name != name.owner:
+        raise Refused(f"{actor.account.name} may not create algorithms of {name.owner}; use {name.owner}'s key")
+    check_name("algorithm", name.name)
+    algorithm = Algorithm(
+        id=str(uuid4()),
+        name=name,
+        label=label or name.name,
+        summary=summary,
+        tagline=tagline,
+        settings=dict(settings),
+        sample_input=sample_input,
+        created=datetime.now(UTC),
+        generation=0,
+        live=None,
+    )
+    try:
+        with writing(database) as connection:
+            connection.execute(
+                insert(algorithms).values(
+                    id=algorithm.id,
+                    account_id=actor.account.id,
+                    name=name.name,
+                    label=algorithm.label,
+                    summary=summary,
+                    tagline=tagline,
+                    settings=algorithm.settings,
+                    sample_input=sample_input,
+                    created=algorithm.created,
+                    generation=0,
+                )
+            )
+            record(connection, actor.account.name, "algorithm.create", str(name))
+    except IntegrityError as error:
+        raise AlreadyExists(f"algorithm algo://{name} exists; choose another name") from error
+    return algorithm
+
+
+def find(database: Database, actor: Actor, name: AlgorithmName | UUID) -> Algorithm:
+    """Look up an algorithm that the actor may see: their own, or one with a public release.
+
+    Returns:
+        The algorithm.
+
+    Raises:
+        NotFound: There is none that the actor may see.
+    """
+    found = lookup(database, name)
+    if found is None or not (owns(actor, found) or found.settings.get("algorithm_callability") == "public"):
+        raise NotFound(f"algorithm algo://{name} not found; check its name and whose key you use")
+    return found
+
+
+def find_own(database: Database, actor: Actor, name: AlgorithmName | UUID) -> Algorithm:
+    """Look up an algorithm that the actor may change.
+
+    Returns:
+        The algorithm.
+
+    Raises:
+        Refused: The actor may call it, no more.
+    """
+    found = find(database, actor, name)
+    if not owns(actor, found):
+        raise Refused(f"only {found.name.owner} may change algo://{found.name}; use {found.name.owner}'s key")
+    return found
+
+
+def owns(actor: Actor, algorithm: Algorithm) -> bool:
+    """Say whether the algorithm is the actor's.
+
+    Returns:
+        True if it is.
+    """
+    return actor.account.name == algorithm.name.owner
+
+
+def lookup(database: Database, name: AlgorithmName | UUID) -> Algorithm | None:
+    """Look up an algorithm, whoever asks.
+
+    Returns:
+        The algorithm, or none.
+    """
+    which: ColumnElement[bool]
+    if isinstance(name, UUID):
+        which = algorithms.c.id == str(name)
+    else:
+        which = (accounts.c.name == name.owner) & (algorithms.c.name == name.name)
+    with reading(database) as connection:
+        row = (
+            connection.execute(
+                select(algorithms, accounts.c.name.label("owner"))
+                .join(accounts, accounts.c.id == algorithms.c.account_id)
+                .where(which)
+            )
+            .mappings()
+            .first()
+        )
+    return _algorithm(row) if row else None
+
+
+def change(
+    database: Database,
+    algorithm: Algorithm,
+    *,
+    settings: Mapping[str, object],
+    sample_input: str | None = None,
+) -> None:
+    """Merge settings into those of an algorithm, and replace its sample input if one is given."""
+    values: dict[str, object] = {"settings": algorithm.settings | dict(settings)}
+    if sample_input is not None:
+        values["sample_input"] = sample_input
+    with writing(database) as connection:
+        connection.execute(update(algorithms).where(algorithms.c.id == algorithm.id).values(**values))
+
+
+def every(database: Database) -> list[Algorithm]:
+    """List all algorithms of all owners, for the platform itself.
+
+    Returns:
+        The algorithms, oldest first.
+    """
+    with reading(database) as connection:
+        rows = connection.execute(
+            select(algorithms, accounts.c.name.label("owner"))
+            .join(accounts, accounts.c.id == algorithms.c.account_id)
+            .order_by(algorithms.c.created)
+        ).mappings()
+        return [_algorithm(row) for row in rows]
+
+
+def _algorithm(row: RowMapping) -> Algorithm:
+    return Algorithm(
+        id=row["id"],
+        name=AlgorithmName(row["owner"], row["name"]),
+        label=row["label"],
+        summary=row["summary"],
+        tagline=row["tagline"],
+        settings=row["settings"],
+        sample_input=row["sample_input"],
+        created=row["created"],
+        generation=row["generation"],
+        live=row["live"],
+    )

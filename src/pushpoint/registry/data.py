@@ -1,0 +1,290 @@
+"""Collections and files: names for blobs. Writing is the owner's alone.
+
+A name may be given other bytes, as the old data API allows, unless the writer asks to create only, or a release needs
+the bytes that are there. What the asker may not read looks absent.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from pushpoint.databases import Database, reading, writing
+from pushpoint.databases.tables import accounts, collections, files
+from pushpoint.digests import Descriptor, Digest
+from pushpoint.errors import AlreadyExists, Conflict, InUse, InvalidRequest, NotFound, Refused
+from pushpoint.names import DataPath, check_name
+from pushpoint.records import OWN_ALGORITHMS, PUBLIC, READERS, Actor, Collection, File
+from pushpoint.registry.history import record
+from pushpoint.registry.releases import needing
+from pushpoint.stores.local import LocalStore
+
+PAGE = 1000
+
+
+def create_collection(database: Database, actor: Actor, path: DataPath, *, read: str = OWN_ALGORITHMS) -> None:
+    """Make a collection of the actor's.
+
+    Raises:
+        AlreadyExists: There is one of that name.
+        InvalidRequest: `path` is not one of a collection, or `read` is no kind of reader.
+    """
+    _own(actor, path)
+    if not path.collection or path.file:
+        raise InvalidRequest(f"{path} is not a collection; name it data://OWNER/COLLECTION")
+    if read not in READERS:
+        raise InvalidRequest(f"{read!r} is not an access list; use one of {', '.join(sorted(READERS - {''}))}")
+    check_name("collection", path.collection)
+    try:
+        with writing(database) as connection:
+            connection.execute(
+                insert(collections).values(
+                    id=str(uuid4()),
+                    account_id=actor.account.id,
+                    name=path.collection,
+                    read=read,
+                    created=datetime.now(UTC),
+                )
+            )
+            record(connection, actor.account.name, "collection.create", str(path))
+    except IntegrityError as error:
+        raise AlreadyExists(f"{path} exists; use it, or choose another name") from error
+
+
+def names(database: Database, actor: Actor) -> list[str]:
+    """List the actor's own collections.
+
+    Returns:
+        Their names, sorted.
+    """
+    with reading(database) as connection:
+        return list(
+            connection.execute(
+                select(collections.c.name)
+                .where(collections.c.account_id == actor.account.id)
+                .order_by(collections.c.name)
+            ).scalars()
+        )
+
+
+def collection(database: Database, actor: Actor, path: DataPath) -> Collection:
+    """Look up a collection that the actor may read.
+
+    Returns:
+        The collection.
+
+    Raises:
+        NotFound: There is none that the actor may read.
+    """
+    with reading(database) as connection:
+        row = (
+            connection.execute(
+                select(collections)
+                .join(accounts, accounts.c.id == collections.c.account_id)
+                .where(accounts.c.name == path.owner, collections.c.name == path.collection)
+            )
+            .mappings()
+            .first()
+        )
+    allowed = row is not None and (
+        path.owner == actor.account.name
+        or row["read"] == PUBLIC
+        or (row["read"] == OWN_ALGORITHMS and actor.through == path.owner)
+    )
+    if row is None or not allowed:
+        raise NotFound(f"{path} not found; check its name and whose key you use")
+    return Collection(id=row["id"], owner=path.owner, name=row["name"], read=row["read"])
+
+
+def listing(database: Database, inside: Collection, *, after: str = "") -> tuple[list[File], str | None]:
+    """List a page of a collection's files.
+
+    Args:
+        database: Where to look.
+        inside: The collection.
+        after: The marker of the page before.
+
+    Returns:
+        At most 1,000 files by name, and the marker of the next page if there is more.
+    """
+    with reading(database) as connection:
+        rows = list(
+            connection.execute(
+                select(files)
+                .where(files.c.collection_id == inside.id, files.c.name > after)
+                .order_by(files.c.name)
+                .limit(PAGE + 1)
+            ).mappings()
+        )
+    found = [_file(row) for row in rows[:PAGE]]
+    return found, found[-1].name if len(rows) > PAGE else None
+
+
+def file(database: Database, actor: Actor, path: DataPath) -> File:
+    """Look up a file that the actor may read.
+
+    Returns:
+        The file.
+
+    Raises:
+        NotFound: There is none that the actor may read.
+    """
+    inside = collection(database, actor, path)
+    with reading(database) as connection:
+        row = (
+            connection.execute(select(files).where(files.c.collection_id == inside.id, files.c.name == path.file))
+            .mappings()
+            .first()
+        )
+    if row is None:
+        raise NotFound(f"{path} not found; list data://{path.owner}/{path.collection}")
+    return _file(row)
+
+
+def writable(database: Database, actor: Actor, path: DataPath) -> Collection:
+    """Look up a collection that the actor may write to, before a byte is read.
+
+    Returns:
+        The collection.
+
+    Raises:
+        InvalidRequest: `path` does not name a file.
+    """
+    _own(actor, path)
+    if not path.file:
+        raise InvalidRequest(f"{path} is not a file; name it data://OWNER/COLLECTION/FILE")
+    return collection(database, actor, path)
+
+
+def stored(database: Database, actor: Actor, digest: Digest) -> Descriptor:
+    """Look up a blob that one of the actor's own files holds; others' blobs look absent.
+
+    Returns:
+        The blob.
+
+    Raises:
+        NotFound: None of the actor's files holds it.
+    """
+    with reading(database) as connection:
+        row = (
+            connection.execute(
+                select(files)
+                .join(collections, collections.c.id == files.c.collection_id)
+                .where(collections.c.account_id == actor.account.id, files.c.digest == digest)
+            )
+            .mappings()
+            .first()
+        )
+    if row is None:
+        raise NotFound(f"you have no file with the digest {digest}; send its bytes")
+    return _file(row).blob
+
+
+def put(
+    database: Database,
+    store: LocalStore,
+    actor: Actor,
+    path: DataPath,
+    draft: Path | None,
+    blob: Descriptor,
+    *,
+    create_only: bool = False,
+) -> None:
+    """Make `path` name the bytes of a draft, or of a blob that is stored; durable when it returns.
+
+    Args:
+        database: Where to write.
+        store: Where the draft becomes a blob.
+        actor: Owner of the collection.
+        path: A file.
+        draft: Synced file from `store.draft()`; none where `blob` is in the store already.
+        blob: What the file is to hold.
+        create_only: Whether a file that is there already is left alone.
+
+    Raises:
+        AlreadyExists: `create_only`, and the file holds other bytes.
+        InUse: A release needs the bytes that are there.
+    """
+    inside = writable(database, actor, path)
+    if draft:
+        store.put(draft, blob)
+    values = {
+        "digest": blob.digest,
+        "md5": blob.md5,
+        "size": blob.size,
+        "media_type": blob.media_type,
+        "modified": datetime.now(UTC),
+    }
+    with writing(database) as connection:
+        there = connection.execute(
+            select(files.c.digest).where(files.c.collection_id == inside.id, files.c.name == path.file)
+        ).scalar()
+        if there is None:
+            connection.execute(insert(files).values(collection_id=inside.id, name=path.file, **values))
+        elif there == blob.digest:
+            return
+        elif create_only:
+            raise AlreadyExists(f"{path} holds other bytes; a stored model is never overwritten, choose another name")
+        elif referrers := needing(connection, str(path)):
+            raise InUse(str(path), [f"release {version}" for version in referrers])
+        else:
+            connection.execute(
+                update(files).where(files.c.collection_id == inside.id, files.c.name == path.file).values(**values)
+            )
+        record(connection, actor.account.name, "file.put", str(path), blob.digest)
+
+
+def delete_file(database: Database, actor: Actor, path: DataPath) -> None:
+    """Delete a file that no release needs.
+
+    Raises:
+        InUse: A release needs it.
+        NotFound: There is no such file.
+    """
+    inside = writable(database, actor, path)
+    with writing(database) as connection:
+        if referrers := needing(connection, str(path)):
+            raise InUse(str(path), [f"release {version}" for version in referrers])
+        gone = connection.execute(delete(files).where(files.c.collection_id == inside.id, files.c.name == path.file))
+        if gone.rowcount != 1:
+            raise NotFound(f"{path} not found; list data://{path.owner}/{path.collection}")
+        record(connection, actor.account.name, "file.delete", str(path))
+
+
+def delete_collection(database: Database, actor: Actor, path: DataPath, *, force: bool) -> int:
+    """Delete a collection; with `force`, its files too.
+
+    Returns:
+        How many files were deleted.
+
+    Raises:
+        Conflict: It is not empty, and `force` was not given.
+        InUse: A release needs one of its files.
+    """
+    _own(actor, path)
+    inside = collection(database, actor, path)
+    with writing(database) as connection:
+        held = list(connection.execute(select(files.c.name).where(files.c.collection_id == inside.id)).scalars())
+        if held and not force:
+            raise Conflict(f"{path} holds {len(held)} files; delete them first, or use force")
+        for name in held:
+            if referrers := needing(connection, f"{path}/{name}"):
+                raise InUse(f"{path}/{name}", [f"release {version}" for version in referrers])
+        connection.execute(delete(files).where(files.c.collection_id == inside.id))
+        connection.execute(delete(collections).where(collections.c.id == inside.id))
+        record(connection, actor.account.name, "collection.delete", str(path), f"{len(held)} files")
+    return len(held)
+
+
+def _own(actor: Actor, path: DataPath) -> None:
+    if path.owner != actor.account.name:
+        raise Refused(f"only {path.owner or 'its owner'} may write to {path}; use {path.owner or 'the owner'}'s key")
+
+
+def _file(row: RowMapping) -> File:
+    blob = Descriptor(media_type=row["media_type"], digest=Digest(row["digest"]), size=row["size"], md5=row["md5"])
+    return File(name=row["name"], blob=blob, modified=row["modified"])

@@ -1,0 +1,218 @@
+"""Deployments: releases made live. The pointer to the live one moves only by compare-and-set, and is counted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, RowMapping, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from pushpoint.databases import Database, reading, writing
+from pushpoint.databases.tables import algorithms, deployments
+from pushpoint.errors import NotFound, Superseded
+from pushpoint.lifecycle import DeploymentState, advance
+from pushpoint.records import Actor, Algorithm, Deployment, Release
+from pushpoint.registry import releases
+from pushpoint.registry.history import record
+
+_OPEN = (DeploymentState.STARTING, DeploymentState.VERIFYING)
+
+
+def begin(
+    database: Database,
+    actor: Actor,
+    algorithm: Algorithm,
+    release: Release,
+    *,
+    deploy_id: str,
+    is_rollback: bool,
+) -> tuple[Deployment, bool]:
+    """Begin to make a release live, unless this deploy did so before and did not fail.
+
+    Returns:
+        The deployment, and whether it is new.
+    """
+    values = {
+        "id": str(uuid4()),
+        "algorithm_id": algorithm.id,
+        "release_id": release.id,
+        "deploy_id": deploy_id,
+        "state": DeploymentState.STARTING,
+        "is_rollback": is_rollback,
+        "reason": "",
+        "actor": actor.account.name,
+        "created": datetime.now(UTC),
+    }
+    try:
+        with writing(database) as connection:
+            connection.execute(insert(deployments).values(**values))
+    except IntegrityError:
+        found = _first(
+            database,
+            (deployments.c.algorithm_id == algorithm.id)
+            & (deployments.c.deploy_id == deploy_id)
+            & deployments.c.state.not_in((DeploymentState.FAILED, DeploymentState.SUPERSEDED)),
+        )
+        assert found  # noqa: S101 - the index just said so
+        return found, False
+    return find(database, algorithm, str(values["id"])), True
+
+
+def move(database: Database, deployment: Deployment, to: DeploymentState, *, reason: str = "") -> Deployment:
+    """Take a deployment one step along its lifecycle.
+
+    Returns:
+        The deployment in its new state.
+
+    Raises:
+        Superseded: Someone else moved it meanwhile.
+    """
+    with writing(database) as connection:
+        moved = connection.execute(
+            update(deployments)
+            .where(deployments.c.id == deployment.id, deployments.c.state == deployment.state)
+            .values(state=advance(deployment.state, to), reason=reason)
+        )
+        if moved.rowcount != 1:
+            raise Superseded(f"deployment {deployment.id} is no longer {deployment.state}; look at it again")
+        if to in {DeploymentState.FAILED, DeploymentState.SUPERSEDED}:
+            record(connection, deployment.actor, f"deployment.{to}", deployment.id, reason)
+    return _get(database, deployment.id)
+
+
+def switch(database: Database, algorithm: Algorithm, deployment: Deployment) -> Deployment:
+    """Give a verified deployment the traffic: compare the generation, count it up, move the pointer.
+
+    Args:
+        database: Where to write.
+        algorithm: As it was when the decision was taken; its generation is compared.
+        deployment: In state verifying.
+
+    Returns:
+        The deployment, live.
+
+    Raises:
+        Superseded: Another deployment went live since `algorithm` was read.
+    """
+    now = datetime.now(UTC)
+    with writing(database) as connection:
+        moved = connection.execute(
+            update(algorithms)
+            .where(algorithms.c.id == algorithm.id, algorithms.c.generation == algorithm.generation)
+            .values(generation=algorithm.generation + 1, live=deployment.id)
+        )
+        if moved.rowcount != 1:
+            raise Superseded(f"another deployment of algo://{algorithm.name} went live meanwhile; look at it first")
+        connection.execute(
+            update(deployments)
+            .where(deployments.c.id == algorithm.live, deployments.c.state == DeploymentState.LIVE)
+            .values(state=advance(DeploymentState.LIVE, DeploymentState.DRAINING))
+        )
+        changed = connection.execute(
+            update(deployments)
+            .where(deployments.c.id == deployment.id, deployments.c.state == deployment.state)
+            .values(
+                state=advance(deployment.state, DeploymentState.LIVE),
+                generation=algorithm.generation + 1,
+                live_since=now,
+            )
+        )
+        if changed.rowcount != 1:
+            raise Superseded(f"deployment {deployment.id} is no longer {deployment.state}; look at it again")
+        record(
+            connection,
+            deployment.actor,
+            "deployment.rollback" if deployment.is_rollback else "deployment.live",
+            f"{algorithm.name}/{deployment.release.version}",
+            f"generation {algorithm.generation + 1}",
+        )
+    return _get(database, deployment.id)
+
+
+def find(database: Database, algorithm: Algorithm, deployment_id: str) -> Deployment:
+    """Look up a deployment of an algorithm.
+
+    Returns:
+        The deployment.
+
+    Raises:
+        NotFound: The algorithm has no such deployment.
+    """
+    found = _first(database, (deployments.c.algorithm_id == algorithm.id) & (deployments.c.id == deployment_id))
+    if found is None:
+        raise NotFound(f"algo://{algorithm.name} has no deployment {deployment_id}; list its deployments")
+    return found
+
+
+def live(database: Database, algorithm: Algorithm) -> Deployment | None:
+    """Look up what has the traffic of an algorithm.
+
+    Returns:
+        The live deployment, or none.
+    """
+    return _first(database, deployments.c.id == algorithm.live) if algorithm.live else None
+
+
+def newest_first(database: Database, algorithm: Algorithm, *, limit: int, offset: int) -> list[Deployment]:
+    """List the deployments of an algorithm.
+
+    Returns:
+        At most `limit` deployments.
+    """
+    with reading(database) as connection:
+        rows = list(
+            connection.execute(
+                select(deployments)
+                .where(deployments.c.algorithm_id == algorithm.id)
+                .order_by(deployments.c.created.desc())
+                .limit(limit)
+                .offset(offset)
+            ).mappings()
+        )
+    return [_deployment(database, row) for row in rows]
+
+
+def recover(database: Database) -> None:
+    """Close what was cut off when the platform last ended: what was not live failed, what drained is retired."""
+    with writing(database) as connection:
+        connection.execute(
+            update(deployments)
+            .where(deployments.c.state.in_(_OPEN))
+            .values(state=DeploymentState.FAILED, reason="the platform was stopped meanwhile; deploy again")
+        )
+        connection.execute(
+            update(deployments)
+            .where(deployments.c.state == DeploymentState.DRAINING)
+            .values(state=advance(DeploymentState.DRAINING, DeploymentState.RETIRED))
+        )
+
+
+def _first(database: Database, which: ColumnElement[bool]) -> Deployment | None:
+    with reading(database) as connection:
+        row = connection.execute(select(deployments).where(which)).mappings().first()
+    return _deployment(database, row) if row else None
+
+
+def _get(database: Database, deployment_id: str) -> Deployment:
+    found = _first(database, deployments.c.id == deployment_id)
+    assert found  # noqa: S101 - rows are never deleted
+    return found
+
+
+def _deployment(database: Database, row: RowMapping) -> Deployment:
+    release = releases.find(database, row["release_id"])
+    assert release  # noqa: S101 - a foreign key
+    return Deployment(
+        id=row["id"],
+        deploy_id=row["deploy_id"],
+        algorithm_id=row["algorithm_id"],
+        release=release,
+        state=DeploymentState(row["state"]),
+        generation=row["generation"],
+        is_rollback=row["is_rollback"],
+        reason=row["reason"],
+        actor=row["actor"],
+        created=row["created"],
+        live_since=row["live_since"],
+    )

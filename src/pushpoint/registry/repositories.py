@@ -1,0 +1,141 @@
+"""Bare git repositories, one for each algorithm, named by the algorithm's id: no user's text is in a path.
+
+What a commit holds is read through git, never from a checked-out file, so a link in a commit leads nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pushpoint import git
+from pushpoint.errors import ConfigError
+from pushpoint.names import AlgorithmName
+from pushpoint.records import Algorithm
+
+BRANCH = "master"
+"""The branch that is built. Clients of the old platform push there by name."""
+
+_SETTINGS = {
+    "http.receivepack": "true",
+    "receive.denyNonFastForwards": "true",
+    "receive.denyDeletes": "true",
+    "receive.fsckObjects": "true",
+    "core.fsync": "all",
+    "core.hooksPath": "/dev/null",
+    "transfer.hideRefs": "refs/pushpoint",
+    "uploadpack.allowFilter": "true",
+}
+
+
+def path(root: Path, algorithm: Algorithm) -> Path:
+    """Say where the repository of an algorithm is.
+
+    Returns:
+        Path of the bare repository.
+    """
+    return root / f"{algorithm.id}.git"
+
+
+def create(root: Path, algorithm: Algorithm) -> None:
+    """Make the repository of a new algorithm, with the template as its first commit; idempotent."""
+    final = path(root, algorithm)
+    if final.exists():
+        return
+    draft = final.with_suffix(".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    git.run(["init", "--quiet", "--bare", f"--initial-branch={BRANCH}", str(draft)])
+    for key, value in _SETTINGS.items():
+        git.run(["config", key, value], directory=draft)
+    git.run(["fast-import", "--quiet"], directory=draft, stdin=_first_commit(algorithm))
+    draft.rename(final)
+
+
+def head(repository: Path) -> str | None:
+    """Look up the tip of the branch that is built.
+
+    Returns:
+        The commit, or none in an empty repository.
+    """
+    try:
+        return git.text(["rev-parse", "--verify", "--quiet", f"refs/heads/{BRANCH}"], directory=repository)
+    except ConfigError:
+        return None
+
+
+def first_commit(repository: Path) -> str:
+    """Look up the template's commit, which is never built unasked.
+
+    Returns:
+        The root of the branch.
+    """
+    return git.text(["rev-list", "--max-parents=0", "-1", f"refs/heads/{BRANCH}"], directory=repository)
+
+
+def read(repository: Path, commit: str, name: str) -> str | None:
+    """Read a text file of a commit.
+
+    Returns:
+        Its content, or none if the commit has no such file.
+    """
+    try:
+        return git.run(["cat-file", "blob", f"{commit}:{name}"], directory=repository).decode("utf-8", "replace")
+    except ConfigError:
+        return None
+
+
+def export(repository: Path, commit: str, target: Path) -> None:
+    """Lay the files of a commit into a new directory, for a sandbox to see."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    variables = {"GIT_INDEX_FILE": str(target.with_suffix(".index")), "GIT_WORK_TREE": str(target)}
+    try:
+        git.run(["read-tree", commit], directory=repository, variables=variables)
+        git.run(["checkout-index", "--all", "--force"], directory=repository, variables=variables)
+    finally:
+        target.with_suffix(".index").unlink(missing_ok=True)
+
+
+def comes_before(repository: Path, older: str, newer: str) -> bool:
+    """Say whether `older` is an ancestor of `newer`, and not the same.
+
+    Returns:
+        True if it is.
+    """
+    return older != newer and git.is_ancestor(repository, older, newer, isolated=True)
+
+
+def template(name: AlgorithmName) -> Mapping[str, str]:
+    """Return the files that a new algorithm starts with.
+
+    Returns:
+        Path to text.
+
+    Source:
+        The Node and Python clients' suites call a fresh algorithm and expect `hello INPUT`.
+    """
+    conf = {"username": name.owner, "algoname": name.name, "language": "python3"}
+    return {
+        "algorithmia.conf": json.dumps(conf, indent=2) + "\n",
+        "requirements.txt": "",
+        "src/__init__.py": "",
+        f"src/{name.name}.py": 'def apply(input):\n    return f"hello {input}"\n',
+    }
+
+
+def _first_commit(algorithm: Algorithm) -> bytes:
+    when = int(datetime.now(UTC).timestamp())
+    parts = [
+        f"commit refs/heads/{BRANCH}\ncommitter Pushpoint <pushpoint@localhost> {when} +0000\n",
+        _data("Template"),
+    ]
+    for name, content in template(algorithm.name).items():
+        parts += [f"M 100644 inline {name}\n", _data(content)]
+    return "".join(parts).encode()
+
+
+def _data(content: str) -> str:
+    return f"data {len(content.encode())}\n{content}\n"

@@ -1,0 +1,144 @@
+"""All that crosses the socket between the platform and a worker, as values.
+
+A body is bytes from end to end: the platform never parses what a caller or an algorithm said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Mapping, Optional, Union
+
+CONTENT_TYPES = frozenset({"text", "json", "binary", "void"})
+
+STDOUT_LIMIT = 1 << 20
+"""Bytes of output that an answer holds."""
+CAPTURE = ".stdout"
+"""File in a worker's scratch folder that has the output of the call under way, if it was asked for."""
+
+ERROR_TYPES = frozenset(
+    {
+        # an algorithm may say these of itself
+        "AlgorithmError",
+        "InputError",
+        "UnsupportedError",
+        "InitializationError",
+        "OutOfMemoryError",
+        "OutOfGpuMemoryError",
+        "LanguageError",
+        "TooLargeError",
+        "ParsingError",
+        "EntityNotFoundError",
+        "ThirdPartyCredentialError",
+        # the worker and the engine say these of it
+        "LoadingError",
+        "SystemError",
+        "SystemExit",
+        "TimeoutError",
+    }
+)
+
+
+def error_type(word: object) -> str:
+    """Read the word an exception has for its own kind.
+
+    Returns:
+        `word` if it is in the vocabulary of the /v1 API, else `AlgorithmError`.
+
+    Example:
+        >>> error_type("InputError"), error_type(7)
+        ('InputError', 'AlgorithmError')
+    """
+    return word if isinstance(word, str) and word in ERROR_TYPES else "AlgorithmError"
+
+
+@dataclass(frozen=True)
+class Hello:
+    """The first thing a worker hears; what must be seen in no process list comes here.
+
+    Attributes:
+        token: Credential of the algorithm's owner, for calls made while loading.
+        variables: The owner's variables, put into the environment before the import.
+    """
+
+    token: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The import and `load()` are over, well or not.
+
+    Attributes:
+        seconds: How long they took.
+        failure: What went wrong; then the worker ends.
+    """
+
+    seconds: float
+    failure: Optional[Failure] = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """One input for `apply`.
+
+    Attributes:
+        content_type: `text`, `json` or `binary`.
+        data: The body as it came.
+        token: Credential for calls the algorithm makes on the caller's behalf.
+        stdout: Whether the answer shall hold what was printed.
+    """
+
+    content_type: str
+    data: bytes
+    token: str = ""
+    stdout: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `apply` returned.
+
+    Attributes:
+        content_type: `text`, `json`, `binary`; `void` for nothing at all.
+        data: UTF-8 text, JSON or plain bytes.
+        duration: Seconds spent in `apply`.
+        stdout: What was printed meanwhile, if it was asked for.
+    """
+
+    content_type: str
+    data: bytes
+    duration: float
+    stdout: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The algorithm's own error: an answer, not an exception.
+
+    Attributes:
+        error_type: A word of `ERROR_TYPES`.
+        message: For the caller.
+        stacktrace: For those who may read the source; the worker's own frames are left out.
+        duration: Seconds until it failed.
+        stdout: What was printed meanwhile, if it was asked for.
+    """
+
+    error_type: str
+    message: str
+    stacktrace: str = ""
+    duration: float = 0.0
+    stdout: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Ping:
+    """Are you there?"""
+
+
+@dataclass(frozen=True)
+class Pong:
+    """Yes."""
+
+
+Message = Union[Hello, Ready, Call, Answer, Failure, Ping, Pong]
+Outcome = Union[Answer, Failure]

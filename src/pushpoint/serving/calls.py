@@ -1,0 +1,93 @@
+"""Calls: which release, which replica, with which identity. A failing algorithm is an answer, not an error."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from pushpoint.engines.local import LocalPool
+from pushpoint.errors import NotFound, RolloutFailed, Unavailable
+from pushpoint.names import Reference
+from pushpoint.records import Actor, Algorithm, Build
+from pushpoint.registry import algorithms, deployments, releases
+from pushpoint.runtime.messages import Call, Failure, Outcome
+from pushpoint.serving import Services
+from pushpoint.serving.pools import START_TIMEOUT
+
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a reference stands for now."""
+
+    algorithm: Algorithm
+    build: Build
+    version: str
+
+
+def resolve(services: Services, actor: Actor, reference: Reference) -> Target:
+    """Find what a call is for. Without a selector that is the live release.
+
+    Returns:
+        The algorithm and the build to run.
+
+    Raises:
+        NotFound: There is nothing that the actor may call.
+    """
+    database = services.database
+    algorithm = algorithms.find(database, actor, reference.algorithm)
+    is_owner = algorithms.owns(actor, algorithm)
+    if reference.selector is not None:
+        build = releases.resolve(database, algorithm, reference.selector, is_owner=is_owner)
+        release = releases.of_build(database, build)
+        return Target(algorithm=algorithm, build=build, version=str(release.version) if release else "")
+    live = deployments.live(database, algorithm)
+    if live is None or not (is_owner or live.release.is_public):
+        raise NotFound(f"algorithm algo://{algorithm.name} has no live version; deploy or publish one")
+    return Target(algorithm=algorithm, build=live.release.build, version=str(live.release.version))
+
+
+async def call(
+    services: Services, actor: Actor, reference: Reference, request: Call, *, timeout: float
+) -> tuple[Outcome, Target]:
+    """Call an algorithm as the actor.
+
+    Args:
+        services: The platform.
+        actor: Whose identity the algorithm's own calls carry.
+        reference: What to call.
+        request: The input; its token is made here.
+        timeout: Seconds, the start of a pool that is not running excluded.
+
+    Returns:
+        The answer or the failure, and what gave it.
+
+    Raises:
+        Unavailable: The pools were switched under the call again and again.
+    """
+    for _ in range(_TRIES):
+        target = resolve(services, actor, reference)
+        pool = services.pools.running(target.build)
+        if pool is None or not pool.live_replicas:
+            try:
+                pool = await asyncio.to_thread(_started, services, target)
+            except RolloutFailed as error:
+                return Failure(error_type="LoadingError", message=error.reason), target
+        with services.tokens.during(actor, target.algorithm) as token:
+            addressed = Call(request.content_type, request.data, token=token, stdout=request.stdout)
+            try:
+                return await pool.call(addressed, timeout=timeout), target
+            except Unavailable:
+                continue  # drained between the look and the call: look again
+    raise Unavailable(f"algo://{reference.algorithm} is being switched; call again", retry_after=1)
+
+
+def _started(services: Services, target: Target) -> LocalPool:
+    pool = services.pools.acquire(target.algorithm, target.build)
+    try:
+        pool.ready(timeout=START_TIMEOUT)
+    except RolloutFailed:
+        services.pools.restart(target.build)  # the cause may go away: the next call tries again
+        raise
+    return pool

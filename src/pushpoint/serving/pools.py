@@ -1,0 +1,188 @@
+"""Live pools, by build. The live release of each algorithm always has one; others get one when they are called.
+
+A pool that nobody called for a while stops, unless its release is live. After a restart the live ones are started
+again, and calls that come meanwhile wait for them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from pushpoint.databases import Database
+from pushpoint.engines import Launch
+from pushpoint.engines.local import LocalEngine, LocalPool
+from pushpoint.environments import interpreter
+from pushpoint.errors import Error, RolloutFailed
+from pushpoint.names import data_path
+from pushpoint.records import Actor, Algorithm, Build
+from pushpoint.registry import accounts, algorithms, data, deployments
+from pushpoint.serving.tokens import Tokens
+from pushpoint.stores.local import LocalStore
+
+START_TIMEOUT = 600.0
+"""Seconds that import and `load()` may take."""
+DRAIN_TIMEOUT = 60.0
+IDLE = 300.0
+"""Seconds after which a pool without traffic stops, if its release is not live."""
+
+log = structlog.get_logger()
+
+
+class Pools:
+    """The pools of one platform; all methods may be called from any thread."""
+
+    def __init__(self, home: Path, database: Database, store: LocalStore, engine: LocalEngine, tokens: Tokens) -> None:
+        self._home, self._database, self._store = home, database, store
+        self._engine, self._tokens = engine, tokens
+        self._pools: dict[str, LocalPool] = {}
+        self._owner_tokens: dict[str, str] = {}
+        self._live: set[str] = set()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._reaper = threading.Thread(target=self._reap, name="pools", daemon=True)
+        self._reaper.start()
+
+    def restore(self) -> None:
+        """Start the pools of everything that is live, without waiting for them."""
+        for algorithm in algorithms.every(self._database):
+            if deployment := deployments.live(self._database, algorithm):
+                try:
+                    self.keep(deployment.release.build)
+                    self.acquire(algorithm, deployment.release.build)
+                except Error as error:
+                    log.error("a live release does not start", algorithm=str(algorithm.name), reason=str(error))
+
+    def running(self, build: Build) -> LocalPool | None:
+        """Look up the pool of a build, without starting one.
+
+        Returns:
+            The pool, or none.
+        """
+        return self._pools.get(build.id)
+
+    def acquire(self, algorithm: Algorithm, build: Build) -> LocalPool:
+        """Return the pool of a build, starting it if there is none.
+
+        Returns:
+            The pool; it may not be ready yet.
+        """
+        with self._lock:
+            pool = self._pools.get(build.id)
+            if pool is None:
+                token = self._owner_tokens[build.id] = self._owner_token(algorithm)
+                pool = self._engine.start(self.launch(algorithm, build, token=token))
+                self._pools[build.id] = pool
+            return pool
+
+    def keep(self, build: Build) -> None:
+        """Never stop this pool for being idle: its release is live."""
+        self._live.add(build.id)
+
+    def release(self, build: Build) -> None:
+        """Let go of a pool: no new calls, those in flight end, then its workers stop."""
+        self._live.discard(build.id)
+        self.restart(build)
+
+    def restart(self, build: Build) -> None:
+        """Stop a pool; the next call starts another."""
+        with self._lock:
+            pool = self._pools.pop(build.id, None)
+            token = self._owner_tokens.pop(build.id, None)
+        if pool:
+            pool.drain(timeout=DRAIN_TIMEOUT)
+        if token:
+            self._tokens.revoke(token)
+
+    def try_out(self, algorithm: Algorithm, build: Build, environment: str, say: Callable[[str], None]) -> None:
+        """Import and load a build once, in a worker that is then stopped.
+
+        What Python compiles meanwhile is kept for the workers that follow; they cannot write there.
+        """
+        with self._tokens.during(self._owner(algorithm), algorithm) as token:
+            launch = self.launch(algorithm, build, token=token, environment=environment, compile_code=True)
+            pool = self._engine.start(launch)
+            try:
+                pool.ready(timeout=START_TIMEOUT)
+                say("import and load succeeded")
+            finally:
+                pool.drain(timeout=DRAIN_TIMEOUT)
+
+    def launch(
+        self,
+        algorithm: Algorithm,
+        build: Build,
+        *,
+        token: str,
+        environment: str | None = None,
+        compile_code: bool = False,
+    ) -> Launch:
+        """Say what a worker of a build needs.
+
+        Returns:
+            The launch, for the engine.
+
+        Raises:
+            RolloutFailed: The manifest names a model that is not the owner's.
+        """
+        digest = environment or build.environment or ""
+        root = self._home / "environments" / digest
+        folder = self._home / "builds" / build.id
+        bytecode = self._home / "bytecode" / algorithm.id / digest
+        bytecode.mkdir(parents=True, exist_ok=True)
+        model = None
+        if build.manifest:
+            if build.manifest.algorithm != str(algorithm.name):
+                raise RolloutFailed(
+                    f"the manifest is for {build.manifest.algorithm}, not for {algorithm.name}; deploy the model here"
+                )
+            path = data_path(build.manifest.uri)
+            model = self._store.path(data.file(self._database, self._owner(algorithm), path).blob.digest)
+        return Launch(
+            algorithm=str(algorithm.name),
+            module=algorithm.name.name,
+            code=folder / "code",
+            python=interpreter(root),
+            environment=root,
+            bytecode=bytecode,
+            bytecode_writable=compile_code,
+            model=model,
+            log=folder / "output.log",
+            variables={},
+            owner_token=token,
+        )
+
+    def close(self) -> None:
+        """Stop every pool, at the end of the platform."""
+        self._stop.set()
+        with self._lock:
+            pools, self._pools = list(self._pools.values()), {}
+        for pool in pools:
+            pool.close()
+        self._reaper.join()
+
+    def _reap(self) -> None:
+        while not self._stop.wait(IDLE / 10):
+            now = time.monotonic()
+            with self._lock:
+                idle = [
+                    key
+                    for key, pool in self._pools.items()
+                    if key not in self._live and not pool.in_flight and now - pool.last_used > IDLE
+                ]
+                gone = [self._pools.pop(key) for key in idle]
+                tokens = [self._owner_tokens.pop(key) for key in idle]
+            for pool, token in zip(gone, tokens, strict=True):
+                pool.drain(timeout=DRAIN_TIMEOUT)
+                self._tokens.revoke(token)
+
+    def _owner(self, algorithm: Algorithm) -> Actor:
+        account = accounts.find(self._database, algorithm.name.owner)
+        return Actor(account=account, scopes=frozenset({"call", "data"}), through=algorithm.name.owner)
+
+    def _owner_token(self, algorithm: Algorithm) -> str:
+        return self._tokens.issue(self._owner(algorithm), algorithm)

@@ -1,0 +1,149 @@
+"""Rollouts: start -> verify -> smoke -> switch -> drain. A rollback is a rollout of an older release, on purpose.
+
+Until the switch nothing that callers see has changed, and the switch is one compare-and-set. The newest commit wins:
+the commits of an algorithm's repository are in one line, so a release whose commit comes before the live one's is
+superseded, however late it is ready, unless it is a rollback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import structlog
+
+from pushpoint.databases import Database
+from pushpoint.engines.local import LocalPool
+from pushpoint.errors import Error, RolloutFailed, Superseded
+from pushpoint.lifecycle import DeploymentState
+from pushpoint.names import AlgorithmName
+from pushpoint.records import Actor, Algorithm, Deployment, Release
+from pushpoint.registry import accounts, algorithms, deployments, repositories
+from pushpoint.runtime.messages import Call
+from pushpoint.serving import smoke
+from pushpoint.serving.pools import START_TIMEOUT, Pools
+from pushpoint.serving.tokens import Tokens
+
+SMOKE_TIMEOUT = 300.0
+
+log = structlog.get_logger()
+
+
+class Rollouts:
+    """Makes releases live, in the background."""
+
+    def __init__(
+        self, database: Database, root: Path, pools: Pools, tokens: Tokens, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._database, self._root, self._pools, self._tokens = database, root, pools, tokens
+        self._loop = loop
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="rollout")
+
+    def begin(
+        self, actor: Actor, algorithm: Algorithm, release: Release, *, deploy_id: str, is_rollback: bool = False
+    ) -> Deployment:
+        """Begin to make a release live, once for each deploy.
+
+        Returns:
+            The deployment; look at it again until it is live, failed or superseded.
+        """
+        deployment, is_new = deployments.begin(
+            self._database, actor, algorithm, release, deploy_id=deploy_id, is_rollback=is_rollback
+        )
+        if is_new:
+            self._threads.submit(self._roll_out, algorithm.name, deployment)
+        return deployment
+
+    def make_live(self, actor: Actor, algorithm: Algorithm, release: Release, *, deploy_id: str) -> Deployment:
+        """Make a release live, and wait for it.
+
+        Returns:
+            The deployment, live.
+
+        Raises:
+            RolloutFailed: It did not become live; the one before stays.
+            Superseded: A newer commit is live.
+        """
+        deployment = self.begin(actor, algorithm, release, deploy_id=deploy_id)
+        while deployment.state in {DeploymentState.STARTING, DeploymentState.VERIFYING}:
+            time.sleep(0.05)
+            deployment = deployments.find(self._database, algorithm, deployment.id)
+        if deployment.state is DeploymentState.FAILED:
+            raise RolloutFailed(deployment.reason)
+        if deployment.state is DeploymentState.SUPERSEDED:
+            raise Superseded(deployment.reason)
+        return deployment
+
+    def close(self) -> None:
+        """Take no more rollouts."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _roll_out(self, name: AlgorithmName, deployment: Deployment) -> None:
+        algorithm = algorithms.lookup(self._database, name)
+        assert algorithm  # noqa: S101 - it has a deployment
+        build = deployment.release.build
+        before = deployments.live(self._database, algorithm)
+        is_running = before is not None and before.release.build.id == build.id
+        try:
+            pool = self._pools.acquire(algorithm, build)
+            pool.ready(timeout=START_TIMEOUT)
+            deployment = deployments.move(self._database, deployment, DeploymentState.VERIFYING)
+            self._smoke(algorithm, deployment.release, pool)
+            before, deployment = self._switch(name, deployment)
+        except Error as error:
+            self._end(deployment, error)
+            if not is_running:
+                self._pools.release(build)
+            return
+        except Exception:
+            log.exception("a rollout hit a bug", deployment=deployment.id)
+            self._end(deployment, RolloutFailed("the platform has a bug; its log tells more"))
+            return
+        log.info("live", algorithm=str(name), version=str(deployment.release.version), generation=deployment.generation)
+        if before:
+            if before.release.build.id != build.id:
+                self._pools.release(before.release.build)
+            before = deployments.find(self._database, algorithm, before.id)
+            deployments.move(self._database, before, DeploymentState.RETIRED)
+
+    def _switch(self, name: AlgorithmName, deployment: Deployment) -> tuple[Deployment | None, Deployment]:
+        while True:
+            algorithm = algorithms.lookup(self._database, name)
+            assert algorithm  # noqa: S101 - it has a deployment
+            before = deployments.live(self._database, algorithm)
+            if before and not deployment.is_rollback and self._is_older(algorithm, deployment, before):
+                raise Superseded(f"version {before.release.version} of a newer commit is live already; it stays live")
+            self._pools.keep(deployment.release.build)
+            try:
+                return before, deployments.switch(self._database, algorithm, deployment)
+            except Superseded:
+                time.sleep(0.01)  # another went live between the look and the switch: look again
+
+    def _is_older(self, algorithm: Algorithm, deployment: Deployment, before: Deployment) -> bool:
+        repository = repositories.path(self._root, algorithm)
+        return repositories.comes_before(repository, deployment.release.build.commit, before.release.build.commit)
+
+    def _smoke(self, algorithm: Algorithm, release: Release, pool: LocalPool) -> None:
+        repository = repositories.path(self._root, algorithm)
+        text = repositories.read(repository, release.build.commit, smoke.FILE)
+        owner = Actor(account=accounts.find(self._database, algorithm.name.owner), scopes=frozenset({"call", "data"}))
+        wrong = []
+        for case in smoke.cases(text, release.sample_input):
+            with self._tokens.during(owner, algorithm) as token:
+                call = case.call()
+                answer = pool.call(Call(call.content_type, call.data, token=token), timeout=SMOKE_TIMEOUT)
+                outcome = asyncio.run_coroutine_threadsafe(answer, self._loop).result()
+            if sentence := smoke.judge(case, outcome):
+                wrong.append(sentence)
+        if wrong:
+            raise RolloutFailed(f"the smoke test failed: {'; '.join(wrong)}; mend the inference code or the test case")
+
+    def _end(self, deployment: Deployment, error: Error) -> None:
+        log.warning("not live", deployment=deployment.id, reason=str(error))
+        if isinstance(error, Superseded) and deployment.state is DeploymentState.VERIFYING:
+            deployments.move(self._database, deployment, DeploymentState.SUPERSEDED, reason=str(error))
+        elif deployment.state in {DeploymentState.STARTING, DeploymentState.VERIFYING}:
+            reason = error.reason if isinstance(error, RolloutFailed) else str(error)
+            deployments.move(self._database, deployment, DeploymentState.FAILED, reason=reason)

@@ -1,0 +1,55 @@
+"""Credentials of running calls: an algorithm acts as its caller, for as long as the call lasts and no longer."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from pushpoint.records import Actor, Algorithm
+
+PREFIX = "call-"
+_SCOPES = frozenset({"call", "data"})
+
+
+class Tokens:
+    """Who acts with which token. Only in memory: a restart ends all calls, and so all tokens."""
+
+    def __init__(self) -> None:
+        self._actors: dict[str, Actor] = {}
+
+    def issue(self, actor: Actor, through: Algorithm) -> str:
+        """Make a token with which `through` acts for `actor`; it can never manage anything.
+
+        Returns:
+            The token.
+        """
+        token = PREFIX + secrets.token_urlsafe(24)
+        self._actors[token] = replace(actor, scopes=actor.scopes & _SCOPES, through=through.name.owner)
+        return token
+
+    def revoke(self, token: str) -> None:
+        """End a token."""
+        self._actors.pop(token, None)
+
+    def find(self, token: str) -> Actor | None:
+        """Say who acts with a token.
+
+        Returns:
+            The actor, or none if the token is unknown or over.
+        """
+        return self._actors.get(token)
+
+    @contextmanager
+    def during(self, actor: Actor, through: Algorithm) -> Iterator[str]:
+        """Issue a token for the length of a block.
+
+        Yields:
+            The token.
+        """
+        token = self.issue(actor, through)
+        try:
+            yield token
+        finally:
+            self.revoke(token)

@@ -1,0 +1,80 @@
+"""Builds: start one, list them, read their logs while they grow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import get, post
+
+from pushpoint import wire
+from pushpoint.errors import InvalidRequest, NotFound
+from pushpoint.lifecycle import BuildState
+from pushpoint.records import Actor
+from pushpoint.registry import builds, releases, repositories
+from pushpoint.serving import Services
+from pushpoint.web.algorithms import ROOT, seen
+from pushpoint.web.paging import paged
+
+
+@post(f"{ROOT}/compile", opt={"scope": "manage"}, sync_to_thread=True, status_code=200)
+def compile_head(
+    services: Services, actor: Actor, owner: str, name: str, body: bytes, wait: bool = True
+) -> dict[str, Any]:
+    """Build the head of the branch, or `commitSha`, and wait for it unless told not to.
+
+    A failed build answers 200 as well: the Python client repeats a request that does not.
+    """
+    algorithm = seen(services, actor, owner, name, own=True)
+    repository = repositories.path(services.repositories, algorithm)
+    commit = wire.lenient(body).get("commitSha") or repositories.head(repository)
+    if not isinstance(commit, str):
+        raise InvalidRequest("`commitSha` is not a commit; push one and name it by its 40 digits")
+    build = services.builder.submit(algorithm, commit)
+    if wait:
+        build = services.builder.wait(algorithm, build)
+    log = services.builder.read_log(build).decode("utf-8", "replace")
+    release = releases.of_build(services.database, build)
+    return wire.algorithm_object(algorithm, build=build, release=release, log=log)
+
+
+@get(f"{ROOT}/builds", opt={"scope": "manage"}, sync_to_thread=True)
+def list_builds(
+    services: Services, actor: Actor, owner: str, name: str, limit: int = 50, marker: str | None = None
+) -> dict[str, Any]:
+    """List the builds, newest first."""
+    algorithm = seen(services, actor, owner, name, own=True)
+
+    def find(limit: int, offset: int) -> list[Any]:
+        return builds.newest_first(services.database, algorithm, limit=limit, offset=offset)
+
+    return paged(f"/v1/algorithms/{algorithm.name}/builds", limit, marker, find, wire.build_object)
+
+
+@get(f"{ROOT}/builds/{{build_id:str}}", opt={"scope": "manage"}, sync_to_thread=True)
+def show(services: Services, actor: Actor, owner: str, name: str, build_id: str) -> dict[str, Any]:
+    """Show a build, named by its id or by its commit."""
+    algorithm = seen(services, actor, owner, name, own=True)
+    build = builds.of_commit(services.database, algorithm, build_id)
+    return wire.build_object(build or builds.find(services.database, algorithm, build_id))
+
+
+@get(f"{ROOT}/builds/{{build_id:str}}/logs", opt={"scope": "manage"}, sync_to_thread=True)
+def logs(
+    services: Services, actor: Actor, owner: str, name: str, build_id: str, offset: int | None = None
+) -> wire.LogView:
+    """Read a build's log; with an offset in bytes, also while it grows."""
+    algorithm = seen(services, actor, owner, name, own=True)
+    build = builds.find(services.database, algorithm, build_id)
+    finished = build.state is not BuildState.IN_PROGRESS
+    if offset is None and not finished:
+        raise NotFound(f"build {build_id} is not finished; wait, or give an offset to read what there is")
+    text = services.builder.read_log(build, offset=max(0, offset or 0))
+    return wire.LogView(logs=text.decode("utf-8", "replace"), next=max(0, offset or 0) + len(text), finished=finished)
+
+
+@get(f"{ROOT}/builds/{{build_id:str}}/output", opt={"scope": "manage"}, sync_to_thread=True)
+def output(services: Services, actor: Actor, owner: str, name: str, build_id: str) -> wire.LogView:
+    """Read the end of what the workers of a build printed."""
+    algorithm = seen(services, actor, owner, name, own=True)
+    text = services.builder.read_output(builds.find(services.database, algorithm, build_id))
+    return wire.LogView(logs=text.decode("utf-8", "replace"), next=len(text), finished=True)

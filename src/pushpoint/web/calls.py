@@ -1,0 +1,170 @@
+"""`/v1/algo`: the one asynchronous path from a caller to a worker and back (platform API, section 1).
+
+The body is never parsed here. A failing algorithm answers 200 with an `error`: clients lose the message of anything
+else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from dataclasses import replace
+from typing import cast
+from uuid import uuid4
+
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from pushpoint import wire
+from pushpoint.errors import InvalidRequest
+from pushpoint.names import decode_path, reference
+from pushpoint.records import Actor
+from pushpoint.runtime.messages import Answer, Call, Failure, Outcome
+from pushpoint.serving import Services
+from pushpoint.serving import calls as serving
+from pushpoint.web import guards, raw
+
+LARGEST = 10 << 20
+"""Bytes of a request's body."""
+DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 300.0, 3000.0
+
+_TYPES = {
+    "application/json": "json",
+    "text/plain": "text",
+    "application/text": "text",
+    "application/octet-stream": "binary",
+}
+_RAW_TYPES = {
+    "json": "application/json",
+    "text": "text/plain; charset=utf-8",
+    "binary": "application/octet-stream",
+    "void": "application/json",
+}
+_PREFIX = "/v1/algo/"
+_JSON = {"content-type": "application/json"}
+
+
+def application(services: Services) -> ASGIApp:
+    """Make the application for `/v1/algo`.
+
+    Returns:
+        An ASGI application.
+    """
+    running: set[asyncio.Task[object]] = set()
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        scope = cast("HTTPScope", scope)
+        request_id = f"req-{uuid4()}"
+        actor = guards.identify(services, raw.header(scope, b"authorization"), "call")
+        if scope["method"] != "POST":
+            await raw.answer(send, 405, _JSON | {"allow": "POST"}, _error("call algorithms with POST"))
+            return
+        asked = reference(decode_path(scope["raw_path"]).removeprefix(_PREFIX))
+        options = raw.query(scope)
+        kind = (raw.header(scope, b"content-type") or "").partition(";")[0].strip().lower()
+        if kind not in _TYPES:
+            await raw.answer(send, 415, _JSON, _error(f"415 unsupported content type; use {', '.join(_TYPES)}"))
+            return
+        timeout = _timeout(options.get("timeout"))
+        body = await _body(receive)
+        if body is None:
+            await raw.answer(send, 413, _JSON, _error(f"the input is over {LARGEST} bytes; put it in a data:// file"))
+            return
+        request = Call(_TYPES[kind], body, stdout=options.get("stdout", "").lower() == "true")
+        if options.get("output") == "void":
+            serving.resolve(services, actor, asked)  # what cannot be called is refused now
+            task = asyncio.create_task(serving.call(services, actor, asked, request, timeout=timeout))
+            running.add(task)
+            task.add_done_callback(running.discard)
+            # "void", not true: the Java client's suite compares it
+            await raw.answer(send, 200, _JSON, wire.encode({"async": "void", "request_id": request_id}))
+            return
+        outcome, target = await serving.call(services, actor, asked, request, timeout=timeout)
+        headers = _lineage(target) | {"x-request-id": request_id}
+        outcome = _for(actor, target, outcome)
+        if options.get("output") == "raw":
+            await raw.answer(send, *_raw(outcome, headers))
+        else:
+            await raw.answer(send, 200, _JSON | headers, _envelope(outcome))
+
+    return raw.guarded(call)
+
+
+async def _body(receive: Receive) -> bytes | None:
+    parts, size = [], 0
+    async for part in raw.chunks(receive):
+        size += len(part)
+        if size > LARGEST:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _timeout(text: str | None) -> float:
+    if text is None:
+        return DEFAULT_TIMEOUT
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        raise InvalidRequest(f"timeout is {text[:40]!r}; use seconds, at most {LONGEST_TIMEOUT:g}")
+    return seconds
+
+
+def _lineage(target: serving.Target) -> dict[str, str]:
+    found = {"x-pushpoint-algorithm": str(target.algorithm.name), "x-pushpoint-commit": target.build.commit}
+    if target.version:
+        found["x-pushpoint-version"] = target.version
+    if target.build.manifest:
+        found["x-pushpoint-model-sha256"] = target.build.manifest.model.hex
+        found["x-pushpoint-source-commit"] = target.build.manifest.source.commit
+    return found
+
+
+def _for(actor: Actor, target: serving.Target, outcome: Outcome) -> Outcome:
+    """Leave out what only those who may read the source may see.
+
+    Returns:
+        The outcome as the caller may see it.
+    """
+    if actor.account.name == target.algorithm.name.owner:
+        return outcome
+    if isinstance(outcome, Failure):
+        return replace(outcome, stdout=None, stacktrace="")
+    return replace(outcome, stdout=None)
+
+
+def _envelope(outcome: Outcome) -> bytes:
+    metadata: dict[str, object] = {"duration": round(outcome.duration, 9)}
+    if outcome.stdout is not None:
+        metadata["stdout"] = outcome.stdout
+    if isinstance(outcome, Failure):
+        error = {"message": outcome.message, "error_type": outcome.error_type}
+        if outcome.stacktrace:  # the Python client reads the second spelling
+            error |= {"stacktrace": outcome.stacktrace, "stack_trace": outcome.stacktrace}
+        return wire.encode({"error": error, "metadata": metadata})
+    metadata = {"content_type": outcome.content_type} | metadata
+    return b'{"result":' + _result(outcome) + b',"metadata":' + wire.encode(metadata) + b"}"
+
+
+def _result(answer: Answer) -> bytes:
+    match answer.content_type:
+        case "json":
+            return answer.data
+        case "text":
+            return wire.encode(answer.data.decode("utf-8", "replace"))
+        case "binary":
+            return b'"' + base64.b64encode(answer.data) + b'"'
+    return b"null"
+
+
+def _raw(outcome: Outcome, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+    if isinstance(outcome, Failure):
+        status = 504 if outcome.error_type == "TimeoutError" else 400
+        error = {"message": outcome.message, "error_type": outcome.error_type}
+        return status, _JSON | headers, wire.encode({"error": error})
+    return 200, {"content-type": _RAW_TYPES[outcome.content_type]} | headers, outcome.data
+
+
+def _error(message: str) -> bytes:
+    return wire.encode({"error": {"message": message}})

@@ -1,0 +1,115 @@
+"""Errors to answers: class -> status and the old platform's code, walking up the bases. One table serves all routes."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+
+from pushpoint import errors, wire
+
+TABLE: dict[type[errors.Error], tuple[int, int]] = {
+    errors.Error: (500, 5001),
+    errors.ConfigError: (400, 2015),
+    errors.UnknownSetting: (400, 2015),
+    errors.MissingSetting: (400, 2015),
+    errors.InvalidName: (400, 2015),
+    errors.InvalidRequest: (400, 2015),
+    errors.TrainingError: (422, 2015),
+    errors.NotebookMissing: (422, 2015),
+    errors.NotebookUnreadable: (422, 2015),
+    errors.RequirementsFailed: (422, 2015),
+    errors.CellFailed: (422, 2015),
+    errors.CellTimedOut: (422, 2015),
+    errors.KernelDied: (422, 2015),
+    errors.ModelMissing: (422, 2015),
+    errors.IntegrityError: (422, 2015),
+    errors.DigestMismatch: (422, 2015),
+    errors.Unauthenticated: (401, 2002),
+    errors.Refused: (403, 2001),
+    errors.BuildFailed: (422, 1006),
+    errors.RolloutFailed: (502, 5001),
+    errors.Conflict: (409, 2015),
+    errors.AlreadyExists: (409, 1002),
+    errors.IllegalTransition: (409, 2015),
+    errors.InUse: (409, 2015),
+    errors.Superseded: (409, 2015),
+    errors.NotFound: (404, 1000),
+    errors.Unavailable: (503, 5001),
+}
+"""Status and legacy code (platform API, section 0.1) of every class."""
+
+log = structlog.get_logger()
+
+
+class NoSuchAlgorithm(HTTPException):
+    """The 404 of `/v1/algorithms`, whose body old clients compare as text."""
+
+    status_code = 404
+
+
+def status_of(error: errors.Error) -> tuple[int, int]:
+    """Look up a class, or the nearest of its bases, in the table.
+
+    Returns:
+        Status and legacy code.
+    """
+    return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+
+
+def envelope(error: errors.Error) -> tuple[int, dict[str, str], bytes]:
+    """Write an error as the answer's parts.
+
+    Returns:
+        Status, headers and JSON body; the class's name lets our client raise the same class.
+    """
+    status, code = status_of(error)
+    headers = {"content-type": "application/json"}
+    if status == 401:
+        headers["www-authenticate"] = 'Basic realm="pushpoint"'
+    if isinstance(error, errors.Unavailable) and error.retry_after is not None:
+        headers["retry-after"] = str(max(1, round(error.retry_after)))
+    found = {"id": str(uuid4()), "code": code, "message": str(error), "error_type": type(error).__name__}
+    if isinstance(error, errors.RolloutFailed):
+        found["reason"] = error.reason
+    return status, headers, wire.encode({"error": found})
+
+
+def bug(error: Exception) -> tuple[int, dict[str, str], bytes]:
+    """Write an answer that tells nothing of the inside; the log has the rest under the same id.
+
+    Returns:
+        Status, headers and JSON body.
+    """
+    found = str(uuid4())
+    log.error("bug", id=found, exc_info=error)
+    message = f"the platform has a bug; tell its operator the id {found}"
+    body = {"error": {"id": found, "code": 5001, "message": message, "error_type": "Error"}}
+    return 500, {"content-type": "application/json"}, wire.encode(body)
+
+
+def _ours(_request: Request[Any, Any, Any], error: errors.Error) -> Response[bytes]:
+    status, headers, body = envelope(error)
+    return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
+
+
+def _http(_request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    if isinstance(error, NoSuchAlgorithm):
+        # the Node client's suite compares this body to the letter
+        return Response(b'{"error":"No such algorithm"}', status_code=404, media_type=MediaType.JSON)
+    found = {"id": str(uuid4()), "code": 6001, "message": error.detail, "error_type": "InvalidRequest"}
+    return Response(
+        wire.encode({"error": found}), status_code=error.status_code, media_type=MediaType.JSON, headers=error.headers
+    )
+
+
+def _bug(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    status, headers, body = bug(error)
+    return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
+
+
+HANDLERS: ExceptionHandlersMap = {errors.Error: _ours, HTTPException: _http, Exception: _bug}

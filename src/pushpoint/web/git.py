@@ -1,0 +1,114 @@
+"""`/git/OWNER/NAME.git`: smart HTTP around `git http-backend`, protocol v2 included.
+
+A push is answered only after the build of the new head was begun, so whoever pushed finds it. Hooks never run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import cast
+
+from litestar.types import ASGIApp, HTTPScope, Receive, Send
+
+from pushpoint import git
+from pushpoint.errors import NotFound
+from pushpoint.names import AlgorithmName, decode_path
+from pushpoint.registry import algorithms
+from pushpoint.serving import Services
+from pushpoint.web import guards, raw
+
+_PATH = re.compile(r"/git/([^/]+)/([^/]+?)(?:\.git)?/(info/refs|git-upload-pack|git-receive-pack)")
+_PIECE = 1 << 16
+
+
+def application(services: Services) -> ASGIApp:
+    """Make the application for `/git`.
+
+    Returns:
+        An ASGI application.
+    """
+
+    async def serve(scope: object, receive: Receive, send: Send) -> None:
+        request = cast("HTTPScope", scope)
+        actor = guards.identify(services, raw.header(request, b"authorization"), "manage")
+        found = _PATH.fullmatch(decode_path(request["raw_path"]))
+        if not found:
+            raise NotFound("there is no such repository; its address is /git/OWNER/NAME.git")
+        owner, name, service = found.groups()
+        algorithm = await asyncio.to_thread(algorithms.find_own, services.database, actor, AlgorithmName(owner, name))
+        variables = git.environment() | {
+            "GIT_PROJECT_ROOT": str(services.repositories),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "PATH_INFO": f"/{algorithm.id}.git/{service}",
+            "REQUEST_METHOD": request["method"],
+            "QUERY_STRING": request["query_string"].decode("latin-1"),
+            "CONTENT_TYPE": raw.header(request, b"content-type") or "",
+            "REMOTE_USER": actor.account.name,
+            "REMOTE_ADDR": "",
+        }
+        for variable, header in (("HTTP_CONTENT_ENCODING", b"content-encoding"), ("GIT_PROTOCOL", b"git-protocol")):
+            if value := raw.header(request, header):
+                variables[variable] = value
+        process = await asyncio.create_subprocess_exec(
+            "git",
+            "http-backend",
+            env=variables,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        feeding = asyncio.create_task(_feed(process, receive))
+        try:
+            status, headers = await _head(process)
+            body = await _rest(process) if service == "git-receive-pack" else None
+            if body is not None:
+                await process.wait()
+                await asyncio.to_thread(services.builder.pushed, algorithm)
+            await raw.begin(send, status, headers)
+            if body is None:
+                while piece := await _output(process).read(_PIECE):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": body or b"", "more_body": False})
+        finally:
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    return raw.guarded(serve)
+
+
+async def _feed(process: asyncio.subprocess.Process, receive: Receive) -> None:
+    stdin = process.stdin
+    assert stdin  # noqa: S101 - it is a pipe
+    try:
+        async for piece in raw.chunks(receive):
+            stdin.write(piece)
+            await stdin.drain()
+        stdin.close()
+    except (raw.Gone, ConnectionError):
+        process.kill()  # half a push must not be taken for a whole one
+
+
+def _output(process: asyncio.subprocess.Process) -> asyncio.StreamReader:
+    assert process.stdout  # noqa: S101 - it is a pipe
+    return process.stdout
+
+
+async def _head(process: asyncio.subprocess.Process) -> tuple[int, dict[str, str]]:
+    status, headers = 200, {}
+    while line := (await _output(process).readline()).strip():
+        name, _, value = line.decode("latin-1").partition(":")
+        if name.lower() == "status":
+            status = int(value.split()[0])
+        else:
+            headers[name.lower()] = value.strip()
+    if not headers:
+        raise NotFound("git ended without an answer; push again")
+    return status, headers
+
+
+async def _rest(process: asyncio.subprocess.Process) -> bytes:
+    return await _output(process).read()

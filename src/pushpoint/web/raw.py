@@ -1,0 +1,97 @@
+"""What the raw ASGI applications share: headers in, one-piece answers out, errors as everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from urllib.parse import parse_qsl
+
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from pushpoint.errors import Error, Unavailable
+from pushpoint.web.errors import bug, envelope
+
+
+class Gone(Exception):
+    """The client went away in the middle."""
+
+
+def header(scope: HTTPScope, name: bytes) -> str | None:
+    """Look up a request header; the last one of that name counts.
+
+    Returns:
+        Its value, or none.
+    """
+    found = None
+    for key, value in scope["headers"]:
+        if key == name:
+            found = value.decode("latin-1")
+    return found
+
+
+def query(scope: HTTPScope) -> dict[str, str]:
+    """Read the query string; the last of each name counts.
+
+    Returns:
+        Names and values.
+    """
+    return dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+
+
+async def chunks(receive: Receive) -> AsyncIterator[bytes]:
+    """Read the body as it comes.
+
+    Yields:
+        Pieces of it.
+
+    Raises:
+        Gone: The client went away before the end.
+    """
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Gone
+        if body := message["body"]:
+            yield body
+        if not message["more_body"]:
+            return
+
+
+async def begin(send: Send, status: int, headers: Mapping[str, str]) -> None:
+    """Send the status and the headers."""
+    pairs = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+
+
+async def answer(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """Send a whole answer."""
+    await begin(send, status, {**headers, "content-length": str(len(body))})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def guarded(application: ASGIApp) -> ASGIApp:
+    """Answer the errors of a raw application as the management routes do.
+
+    Returns:
+        The application; a client that went away is no error.
+    """
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: object) -> None:
+            nonlocal started
+            started = True
+            await send(message)  # type: ignore[arg-type]
+
+        try:
+            await application(scope, receive, watched)
+        except Gone:
+            return
+        except Exception as error:
+            if started:  # too late for an answer: break it off, so that nobody takes it for whole
+                raise
+            if isinstance(error, OSError) and error.errno in (28, 122):  # ENOSPC, EDQUOT
+                error = Unavailable("the platform's disk is full; free some space, then send it again")
+            await answer(send, *(envelope(error) if isinstance(error, Error) else bug(error)))
+
+    return outer

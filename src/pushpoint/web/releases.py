@@ -1,0 +1,177 @@
+"""Versions, as old clients know them; releases and deployments, as ours does."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from litestar import get, post
+
+from pushpoint import wire
+from pushpoint.errors import AlreadyExists, InvalidRequest, NotFound
+from pushpoint.lifecycle import BuildState
+from pushpoint.names import is_commit
+from pushpoint.records import Actor, Algorithm, Build
+from pushpoint.registry import algorithms, builds, deployments, releases
+from pushpoint.serving import Services
+from pushpoint.web.algorithms import ROOT, seen
+from pushpoint.web.paging import paged
+
+
+@get(f"{ROOT}/versions", opt={"scope": "call"}, sync_to_thread=True)
+def list_versions(
+    services: Services,
+    actor: Actor,
+    owner: str,
+    name: str,
+    limit: int = 50,
+    marker: str | None = None,
+    callable: str | None = None,
+) -> dict[str, Any]:
+    """List published versions; `callable=false` means the private ones (Node client)."""
+    algorithm = seen(services, actor, owner, name)
+    is_public = None if callable is None else callable.lower() == "true"
+    if not algorithms.owns(actor, algorithm):
+        is_public = True
+
+    def find(limit: int, offset: int) -> list[Any]:
+        return releases.newest_first(services.database, algorithm, limit=limit, offset=offset, is_public=is_public)
+
+    return paged(
+        f"/v1/algorithms/{algorithm.name}/versions",
+        limit,
+        marker,
+        find,
+        lambda release: wire.algorithm_object(algorithm, build=release.build, release=release),
+    )
+
+
+@get(f"{ROOT}/versions/{{selector:str}}", opt={"scope": "call"}, sync_to_thread=True)
+def show_version(services: Services, actor: Actor, owner: str, name: str, selector: str) -> dict[str, Any]:
+    """Show one version, by commit or by number."""
+    algorithm = seen(services, actor, owner, name)
+    is_owner = algorithms.owns(actor, algorithm)
+    build = releases.resolve(services.database, algorithm, selector, is_owner=is_owner)
+    return wire.algorithm_object(algorithm, build=build, release=releases.of_build(services.database, build))
+
+
+@post([f"{ROOT}/versions", f"{ROOT}/version"], opt={"scope": "manage"}, sync_to_thread=True, status_code=200)
+def publish(
+    services: Services, actor: Actor, owner: str, name: str, body: bytes, roll_out: bool = True
+) -> dict[str, Any]:
+    """Publish the last successful build, or that of `git_hash`, and make it live unless told not to.
+
+    The singular path is the Node and Java clients'. Old clients know no rollout: what they publish is live.
+    """
+    algorithm = seen(services, actor, owner, name, own=True)
+    asked = wire.lenient(body)
+    settings, info = asked.get("settings") or {}, asked.get("version_info") or {}
+    if not isinstance(settings, dict) or not isinstance(info, dict):
+        raise InvalidRequest("`settings` and `version_info` are objects; see the HTTP reference")
+    build = _build_to_publish(services, algorithm, info.get("git_hash"))
+    callability = settings.get("algorithm_callability", algorithm.settings.get("algorithm_callability"))
+    sample = info.get("sample_input")
+    release = releases.publish(
+        services.database,
+        actor,
+        algorithm,
+        build,
+        part=str(info.get("version_type") or "minor").lower(),
+        is_public=callability == "public",
+        notes=str(info.get("release_notes") or ""),
+        sample_input=str(sample) if sample is not None else algorithm.sample_input,
+    )
+    if callability in {"public", "private"}:
+        algorithms.change(services.database, algorithm, settings={"algorithm_callability": callability})
+    if roll_out:
+        services.rollouts.make_live(actor, algorithm, release, deploy_id=f"publish-{uuid4()}")
+    return wire.algorithm_object(algorithm, build=build, release=release)
+
+
+@get(f"{ROOT}/releases", opt={"scope": "manage"}, sync_to_thread=True)
+def list_releases(
+    services: Services, actor: Actor, owner: str, name: str, limit: int = 50, marker: str | None = None
+) -> dict[str, Any]:
+    """List the releases, highest version first."""
+    algorithm = seen(services, actor, owner, name, own=True)
+    live = deployments.live(services.database, algorithm)
+
+    def find(limit: int, offset: int) -> list[Any]:
+        return releases.newest_first(services.database, algorithm, limit=limit, offset=offset)
+
+    return paged(
+        f"/v1/algorithms/{algorithm.name}/releases",
+        limit,
+        marker,
+        find,
+        lambda release: wire.release_view(release, live=live),
+    )
+
+
+@get(f"{ROOT}/live", opt={"scope": "manage"}, sync_to_thread=True)
+def live(services: Services, actor: Actor, owner: str, name: str) -> wire.DeploymentView:
+    """Show what has the traffic."""
+    algorithm = seen(services, actor, owner, name, own=True)
+    found = deployments.live(services.database, algorithm)
+    if found is None:
+        raise NotFound(f"algo://{algorithm.name} has no live version; deploy or publish one")
+    return wire.deployment_view(found, live=found)
+
+
+@get(f"{ROOT}/deployments", opt={"scope": "manage"}, sync_to_thread=True)
+def list_deployments(
+    services: Services, actor: Actor, owner: str, name: str, limit: int = 50, marker: str | None = None
+) -> dict[str, Any]:
+    """List the deployments, newest first: what was live when, and who put it there."""
+    algorithm = seen(services, actor, owner, name, own=True)
+    live = deployments.live(services.database, algorithm)
+
+    def find(limit: int, offset: int) -> list[Any]:
+        return deployments.newest_first(services.database, algorithm, limit=limit, offset=offset)
+
+    return paged(
+        f"/v1/algorithms/{algorithm.name}/deployments",
+        limit,
+        marker,
+        find,
+        lambda deployment: wire.deployment_view(deployment, live=live),
+    )
+
+
+@post(f"{ROOT}/deployments", opt={"scope": "manage"}, sync_to_thread=True, status_code=202)
+def roll_out(services: Services, actor: Actor, owner: str, name: str, body: bytes) -> wire.DeploymentView:
+    """Begin to make a release live; the same `deploy_id` again answers the same deployment."""
+    algorithm = seen(services, actor, owner, name, own=True)
+    asked = wire.decode(body, wire.RollOut)
+    if not 1 <= len(asked.deploy_id) <= 100:
+        raise InvalidRequest("`deploy_id` has 1 to 100 characters")
+    build = releases.resolve(services.database, algorithm, asked.version, is_owner=True)
+    release = releases.of_build(services.database, build)
+    if release is None:
+        raise InvalidRequest(f"{asked.version} is not published; publish it first")
+    begun = services.rollouts.begin(actor, algorithm, release, deploy_id=asked.deploy_id, is_rollback=asked.is_rollback)
+    return wire.deployment_view(begun, live=deployments.live(services.database, algorithm))
+
+
+@get(f"{ROOT}/deployments/{{deployment_id:str}}", opt={"scope": "manage"}, sync_to_thread=True)
+def show_deployment(services: Services, actor: Actor, owner: str, name: str, deployment_id: str) -> wire.DeploymentView:
+    """Show a deployment."""
+    algorithm = seen(services, actor, owner, name, own=True)
+    found = deployments.find(services.database, algorithm, deployment_id)
+    return wire.deployment_view(found, live=deployments.live(services.database, algorithm))
+
+
+def _build_to_publish(services: Services, algorithm: Algorithm, commit: object) -> Build:
+    if commit is None:
+        build = builds.last_succeeded(services.database, algorithm)
+        if build is None:
+            raise InvalidRequest(f"algo://{algorithm.name} has no successful build; compile it first")
+    else:
+        if not isinstance(commit, str) or not is_commit(commit):
+            raise InvalidRequest("`git_hash` is not a commit of 40 digits; take it from the build")
+        build = builds.of_commit(services.database, algorithm, commit)
+        if build is None or build.state is not BuildState.SUCCEEDED:
+            raise InvalidRequest(f"commit {commit} has no successful build; compile it first")
+    if releases.of_build(services.database, build):
+        raise AlreadyExists(f"commit {build.commit} of algo://{algorithm.name} is published already; push a new one")
+    return build

@@ -1,0 +1,338 @@
+"""The /v1 API's JSON, both ways, shared by the client and the web layer.
+
+Two kinds of shapes stand here. Those of the old platform are built as plain dictionaries, because what is absent must
+be absent, and each oddity names the client that needs it. Those of our own are dataclasses, written by the server and
+read by the client with one definition. Neither the registry nor the deploy ever sees JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from pushpoint import manifest as manifests
+from pushpoint.errors import InvalidRequest
+from pushpoint.lifecycle import BuildState, DeploymentState
+from pushpoint.records import Algorithm, Build, Deployment, File, Release
+
+T = TypeVar("T")
+JSON = Any
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """Read JSON as a value of one of the shapes below.
+
+    Returns:
+        The value.
+
+    Raises:
+        InvalidRequest: The body is not such JSON; the message names the place.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is not what this route takes: {error}; see the HTTP reference") from error
+
+
+def encode(value: object) -> bytes:
+    """Write compact JSON.
+
+    Returns:
+        UTF-8 bytes.
+
+    Source:
+        The Node client's suite compares bodies as text.
+    """
+    return msgspec.json.encode(value)
+
+
+def lenient(body: bytes) -> dict[str, JSON]:
+    """Read a management request's body as old clients send it: empty, form-encoded, or a JSON object.
+
+    Returns:
+        The object; empty where the body is not JSON.
+
+    Raises:
+        InvalidRequest: It is JSON, but no object.
+
+    Source:
+        The Python client 2.0.5 form-encodes the names of keys alone in `Algorithm.update`; nothing can be read off it.
+    """
+    if not body.lstrip().startswith((b"{", b"[", b'"')):
+        return {}
+    found = decode(body, object)
+    if not isinstance(found, dict):
+        raise InvalidRequest("the body is not a JSON object; see the HTTP reference")
+    return found
+
+
+# -- ours ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The model of a release."""
+
+    uri: str
+    sha256: str
+    md5: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The commit of the ML repository that a release was trained from."""
+
+    repository: str
+    ref: str
+    commit: str
+    message: str
+    committed: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseView:
+    """A release, as shown."""
+
+    version: str
+    commit: str
+    build_id: str
+    is_public: bool
+    is_live: bool
+    notes: str
+    published: datetime
+    sample_input: str | None
+    model: Model | None
+    source: Source | None
+    inputs: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentView:
+    """A deployment, as shown."""
+
+    id: str
+    deploy_id: str
+    state: DeploymentState
+    generation: int | None
+    is_rollback: bool
+    reason: str
+    actor: str
+    created: datetime
+    live_since: datetime | None
+    release: ReleaseView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollOut:
+    """Ask for a release to be made live."""
+
+    version: str
+    deploy_id: str
+    is_rollback: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountView:
+    """Whose key this is."""
+
+    name: str
+    scopes: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogView:
+    """A part of a build's log, from an offset in bytes on."""
+
+    logs: str
+    next: int
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildView:
+    """A build, as far as our client reads the old shape."""
+
+    build_id: str
+    status: BuildState
+    commit_sha: str
+    started_at: str = ""
+    finished_at: str = ""
+    sandbox: str = ""
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """One page of a list, as our client reads it."""
+
+    results: list[T]
+    marker: str | None = None
+
+
+def release_view(release: Release, *, live: Deployment | None) -> ReleaseView:
+    """Show a release.
+
+    Returns:
+        Its shape on the wire.
+    """
+    manifest = release.build.manifest
+    return ReleaseView(
+        version=str(release.version),
+        commit=release.build.commit,
+        build_id=release.build.id,
+        is_public=release.is_public,
+        is_live=live is not None and live.release.id == release.id,
+        notes=release.notes,
+        published=release.published,
+        sample_input=release.sample_input,
+        model=_model(manifest),
+        source=_source(manifest),
+        inputs=manifest.inputs if manifest else None,
+    )
+
+
+def deployment_view(deployment: Deployment, *, live: Deployment | None) -> DeploymentView:
+    """Show a deployment.
+
+    Returns:
+        Its shape on the wire.
+    """
+    return DeploymentView(
+        id=deployment.id,
+        deploy_id=deployment.deploy_id,
+        state=deployment.state,
+        generation=deployment.generation,
+        is_rollback=deployment.is_rollback,
+        reason=deployment.reason,
+        actor=deployment.actor,
+        created=deployment.created,
+        live_since=deployment.live_since,
+        release=release_view(deployment.release, live=live),
+    )
+
+
+def _model(manifest: manifests.Manifest | None) -> Model | None:
+    if manifest is None:
+        return None
+    model = manifest.model
+    return Model(uri=manifest.uri, sha256=model.hex, md5=model.md5, size=model.size)
+
+
+def _source(manifest: manifests.Manifest | None) -> Source | None:
+    if manifest is None:
+        return None
+    source = manifest.source
+    return Source(
+        repository=source.repository,
+        ref=source.ref,
+        commit=source.commit,
+        message=source.message,
+        committed=source.committed,
+    )
+
+
+# -- the old platform's -------------------------------------------------------------------------------------
+
+
+def moment(value: datetime) -> str:
+    """Print a time as the old API did.
+
+    Returns:
+        ISO 8601 in UTC with three digits of milliseconds; Go's and Python's clients parse exactly that.
+
+    Example:
+        >>> moment(datetime(2026, 1, 2, tzinfo=UTC))
+        '2026-01-02T00:00:00.000Z'
+    """
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+
+
+def build_object(build: Build) -> dict[str, JSON]:
+    """Show a build (platform API, section 2.5).
+
+    Returns:
+        Its shape on the wire.
+    """
+    found = {
+        "build_id": build.id,
+        "status": build.state,
+        "commit_sha": build.commit,
+        "started_at": moment(build.started),
+        "resource_type": "algorithm_build",
+    }
+    if build.finished:
+        found["finished_at"] = moment(build.finished)
+    if build.sandbox:
+        found["sandbox"] = build.sandbox
+    return found
+
+
+_SETTINGS: dict[str, JSON] = {
+    "algorithm_callability": "private",
+    "source_visibility": "closed",
+    "license": "apl",
+    "royalty_microcredits": 0,
+    "network_access": "isolated",
+    "pipeline_enabled": True,
+    "insights_enabled": False,
+    "environment": "cpu",
+    "language": "python3",
+}
+
+
+def algorithm_object(
+    algorithm: Algorithm, *, build: Build | None = None, release: Release | None = None, log: str | None = None
+) -> dict[str, JSON]:
+    """Show an algorithm, or one version of it (platform API, section 2.2).
+
+    Args:
+        algorithm: What to show.
+        build: The build of the version that is meant.
+        release: Its release, if it is published.
+        log: Text of the build's log, where a compilation was asked for.
+
+    Returns:
+        Its shape on the wire; what is unknown is left out.
+    """
+    found: dict[str, JSON] = {
+        "id": algorithm.id,
+        "name": algorithm.name.name,
+        "details": {"label": algorithm.label, "summary": algorithm.summary, "tagline": algorithm.tagline},
+        "settings": _SETTINGS | algorithm.settings,
+        "source": {"scm": {"id": "internal", "provider": "internal", "default": True, "enabled": True}},
+        "resource_type": "algorithm",
+        "self_link": f"/v1/algorithms/{algorithm.name}",
+    }
+    if build:
+        found["build"] = build_object(build)
+        found["self_link"] += f"/versions/{build.commit}"
+        info: dict[str, JSON] = {"git_hash": build.commit, "version_uuid": build.id}
+        if algorithm.sample_input:
+            info["sample_input"] = algorithm.sample_input
+        if release:
+            info |= {"semantic_version": str(release.version), "release_notes": release.notes}
+            found["build"]["version_info"] = {"semantic_version": str(release.version)}
+        found["version_info"] = info
+    if build and log is not None:
+        found["compilation"] = {"successful": build.state is BuildState.SUCCEEDED, "output": log}
+    return found
+
+
+def file_object(file: File) -> dict[str, JSON]:
+    """Show a file in a listing (platform API, section 3.2).
+
+    Returns:
+        Its shape on the wire.
+    """
+    return {"filename": file.name, "last_modified": moment(file.modified), "size": file.blob.size}
+
+
+def page(results: list[JSON], *, marker: str | None, link: str | None) -> dict[str, JSON]:
+    """Show one page of a list.
+
+    Returns:
+        Its shape on the wire.
+    """
+    return {"marker": marker, "next_link": link, "results": results}

@@ -1,0 +1,2 @@
+def applies(input):
+    return input

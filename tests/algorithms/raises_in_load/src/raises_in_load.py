@@ -1,0 +1,6 @@
+def load():
+    raise RuntimeError("the load went wrong")
+
+
+def apply(input):
+    return input
