@@ -21,7 +21,6 @@ import stamina
 
 from pushpoint import errors, wire
 from pushpoint.digests import OCTETS, Descriptor, Digest
-from pushpoint.git import Remote
 from pushpoint.names import AlgorithmName, DataPath, Reference
 
 T = TypeVar("T")
@@ -134,13 +133,13 @@ class Client:
         with contextlib.suppress(errors.AlreadyExists):
             self._ask("POST", f"/v1/algorithms/{name.owner}", json=body)
 
-    def remote(self, name: AlgorithmName) -> Remote:
+    def repository(self, name: AlgorithmName) -> tuple[str, str, str]:
         """Say how git reaches an algorithm's repository.
 
         Returns:
-            The remote, with this key as its password.
+            Its address without a credential, the user name, and the password: this key.
         """
-        return Remote(f"{self.url}/git/{name}.git", name.owner, self._key)
+        return f"{self.url}/git/{name}.git", name.owner, self._key
 
     # -- builds ---------------------------------------------------------------------------------------------
 

@@ -226,14 +226,15 @@ class _Uv:
         options = ["--no-header", "--no-annotate", "--python", self.python]
         # The lock is installed without the file, so it repeats where the file wants its packages from.
         options += [] if self.plain else ["--emit-index-url", "--emit-find-links"]
-        sources = [str(self.file)] if self.file else []
-        return self._run("pip", "compile", *options, *self._wheels, *sources, "-", given=self.extra)
+        sources = ([str(self.file)] if self.file else []) + (["-"] if self.extra else [])
+        return self._run("pip", "compile", *options, *self._wheels, *sources, given=self.extra)
 
     def install(self, path: Path, chosen: str) -> None:
         replace(self, contained=None)._run("venv", "--no-project", "--python", self.python, str(path))
         # From here on the new interpreter is started inside only: an installed `.pth` file is code too.
         if chosen:
             options = ["--no-deps", "--python", str(interpreter(path)), *self._wheels]
+            options += ["--link-mode", "copy"] if self.contained else []
             self._run("pip", "install", *options, "--requirements", "-", given=chosen, writes=(path,))
 
     @property

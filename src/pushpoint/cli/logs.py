@@ -7,22 +7,20 @@ from typing import Annotated
 
 import typer
 
-from pushpoint.cli.settings import connect
+from pushpoint.cli.settings import Algorithm, connect, named
 from pushpoint.errors import NotFound
 from pushpoint.report import printable
 
 
 def logs(
-    algorithm: Annotated[str, typer.Argument(help="NAME or OWNER/NAME.")],
+    algorithm: Algorithm = None,
     build: Annotated[str | None, typer.Option("--build", help="Id or commit of a build [default: the newest]")] = None,
     output: Annotated[bool, typer.Option("--output", help="Show what the algorithm printed instead.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the build is done.")] = False,
 ) -> None:
     """Print the log of a build."""
-    from pushpoint.names import algorithm_name
-
     with connect() as client:
-        name = algorithm_name(algorithm, owner=None if "/" in algorithm else client.account().name)
+        name = named(algorithm, client)
         if build is None:
             newest = client.builds(name, limit=1)
             if not newest:

@@ -8,12 +8,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pushpoint.cli.settings import Json, connect
+from pushpoint.cli.settings import Algorithm, Json, connect, named
 from pushpoint.report import printable
 
 
 def releases(
-    algorithm: Annotated[str, typer.Argument(help="NAME or OWNER/NAME.")],
+    algorithm: Algorithm = None,
     history: Annotated[
         bool, typer.Option("--history", help="List the deployments instead: what was live when, and who put it there.")
     ] = False,
@@ -22,10 +22,8 @@ def releases(
     """List the releases of an algorithm, newest first, with the commit and model of each."""
     import msgspec
 
-    from pushpoint.names import algorithm_name
-
     with connect() as client:
-        name = algorithm_name(algorithm, owner=None if "/" in algorithm else client.account().name)
+        name = named(algorithm, client)
         if history:
             deployments = list(client.deployments(name))
             if json:

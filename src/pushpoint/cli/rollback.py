@@ -9,12 +9,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pushpoint.cli.settings import Json, connect
+from pushpoint.cli.settings import Algorithm, Json, connect, named
 from pushpoint.errors import NotFound
 
 
 def rollback(
-    algorithm: Annotated[str, typer.Argument(help="NAME or OWNER/NAME.")],
+    algorithm: Algorithm = None,
     version: Annotated[str | None, typer.Argument(help="Version to return to [default: the one live before]")] = None,
     json: Json = False,
 ) -> None:
@@ -22,12 +22,11 @@ def rollback(
     import msgspec
 
     from pushpoint.deploy.release import wait_until_live
-    from pushpoint.names import algorithm_name
     from pushpoint.report import quiet, spoken
 
     report = quiet() if json else spoken()
     with connect() as client:
-        name = algorithm_name(algorithm, owner=None if "/" in algorithm else client.account().name)
+        name = named(algorithm, client)
         live = client.live(name)
         if live is None:
             raise NotFound(f"{name} has no live release to roll back from; deploy one")

@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pushpoint.config import FILE, SETTINGS, Config, Credentials, Setting, credentials, read_file, resolve
+from pushpoint.names import AlgorithmName, algorithm_name
 
 if TYPE_CHECKING:
     from pushpoint.client import Client
 
+Algorithm = Annotated[
+    str | None,
+    typer.Argument(help="NAME or OWNER/NAME [default: the algorithm of this repository]", show_default=False),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 
@@ -57,6 +62,20 @@ def read_settings(directory: Path, flags: Mapping[str, Any]) -> Config:
         The settings.
     """
     return resolve(file=read_file(directory / FILE), environment=os.environ, flags=flags)
+
+
+def named(algorithm: str | None, client: Client) -> AlgorithmName:
+    """Read which algorithm a command is about; without an argument, the one of the repository it runs in.
+
+    Returns:
+        The name; without an owner, the key's account owns it.
+    """
+    if algorithm is None:
+        from pushpoint.deploy.plan import top_of
+
+        algorithm = read_settings(top_of(Path.cwd()), {}).algorithm
+    has_owner = "/" in algorithm.removeprefix("algo://")
+    return algorithm_name(algorithm, owner=None if has_owner else client.account().name)
 
 
 def profile_path() -> Path:

@@ -8,12 +8,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pushpoint.cli.settings import Json, connect
+from pushpoint.cli.settings import Algorithm, Json, connect, named
 from pushpoint.errors import DigestMismatch, IntegrityError, NotFound
 
 
 def verify(
-    algorithm: Annotated[str, typer.Argument(help="NAME or OWNER/NAME.")],
+    algorithm: Algorithm = None,
     version: Annotated[str | None, typer.Argument(help="Only this version [default: every release]")] = None,
     json: Json = False,
 ) -> None:
@@ -21,13 +21,13 @@ def verify(
     import msgspec
 
     from pushpoint.digests import describe_bytes
-    from pushpoint.names import algorithm_name, data_path
+    from pushpoint.names import data_path
 
     say = Console(stderr=True, soft_wrap=True)
     found: list[dict[str, Any]] = []
     wrong: list[str] = []
     with connect() as client:
-        name = algorithm_name(algorithm, owner=None if "/" in algorithm else client.account().name)
+        name = named(algorithm, client)
         for release in client.releases(name):
             if (version and release.version != version) or not release.model:
                 continue

@@ -40,7 +40,7 @@ def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report) -> s
         Unavailable: Others pushed again and again.
     """
     client.create(plan.name)
-    remote = client.remote(plan.name)
+    remote = git.Remote(*client.repository(plan.name))
     with tempfile.TemporaryDirectory(prefix="pushpoint-") as scratch:
         clone = Path(scratch) / "clone"
         git.run(["clone", "--quiet", "--branch", BRANCH, "--", remote.url, str(clone)], remote=remote)

@@ -373,8 +373,9 @@ class Supervisor:
         self._idle: deque[Worker] = deque()
         self._waiting: deque[asyncio.Future[Worker | Failure]] = deque()
         self._unstarted = replicas
-        self._stopping = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = asyncio.Event()
+        self._keepers: list[asyncio.Task[None]] = []
+        self._watcher: asyncio.Task[None] | None = None
 
     @property
     def live_replicas(self) -> int:
@@ -383,8 +384,8 @@ class Supervisor:
 
     def begin(self) -> None:
         """Start the workers; on the loop."""
-        self._tasks = [asyncio.create_task(self._keep()) for _ in range(self._replicas)]
-        self._tasks.append(asyncio.create_task(self._watch()))
+        self._keepers = [asyncio.create_task(self._keep()) for _ in range(self._replicas)]
+        self._watcher = asyncio.create_task(self._watch())
 
     async def call(self, call: Call, timeout: float) -> Outcome:
         """Call the worker that has been idle longest, or wait for one.
@@ -454,7 +455,7 @@ class Supervisor:
 
     async def _keep(self) -> None:
         pause, first = 0.0, True
-        while not self._stopping:
+        while not self._stopping.is_set():
             worker = Worker(self._offer)
             self._workers.add(worker)
             try:
@@ -477,8 +478,8 @@ class Supervisor:
                 self._workers.discard(worker)
             steady = worker.answered or asyncio.get_running_loop().time() - worker.born > STEADY_SECONDS
             pause = BACKOFF_SECONDS if steady else min(max(pause * 2, BACKOFF_SECONDS), BACKOFF_LIMIT_SECONDS)
-            if not self._stopping:
-                await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
 
     def _started(self, failure: Failure | None) -> None:
         self._unstarted -= 1
@@ -496,13 +497,13 @@ class Supervisor:
         deadline = time.monotonic() + timeout
         while self.in_flight and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
-        self._stopping = True
+        self._stopping.set()
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(Failure("SystemError", "the release was stopped before it could answer"))
         self._waiting.clear()
         await asyncio.gather(*(worker.stop(grace) for worker in list(self._workers)))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await asyncio.gather(*self._keepers)
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait((self._watcher,))
