@@ -201,15 +201,15 @@ def credentials(environment: Mapping[str, str], profile: Path) -> Credentials:
         ConfigError: The address is none, or the key file cannot be read.
         MissingSetting: One of them is nowhere.
     """
-    kept = read_file(profile)
     url, origin = _first(environment, "PUSHPOINT_URL", "ALGORITHMIA_API")
     key, _ = _first(environment, "PUSHPOINT_API_KEY", "ALGORITHMIA_API_KEY")
+    kept = {} if url and key else read_file(profile)
     if not url:
         url, origin = str(kept.get("url", "")), str(profile)
     if not key and url.rstrip("/") == str(kept.get("url", "")).rstrip("/") and kept.get("key-file"):
         try:
             key = Path(str(kept["key-file"])).read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(f"the key file {kept['key-file']} cannot be read; set PUSHPOINT_API_KEY") from error
     if not url:
         raise MissingSetting("PUSHPOINT_URL", how="set it to the platform's address, or start one: pushpoint serve")
@@ -244,7 +244,13 @@ def _value(setting: Setting, value: Any, layer: str) -> Any:
     wrong = ConfigError(f"`{setting.name}` in {layer} is {value!r}; {_EXPECTED[setting.kind]}")
     match setting.kind:
         case "json":
-            return value if layer != FILE else json.dumps(value)
+            try:
+                if layer == FILE:
+                    return json.dumps(value, allow_nan=False)
+                json.loads(value)
+            except (TypeError, ValueError, RecursionError):
+                raise wrong from None
+            return value
         case "list":
             if isinstance(value, str):
                 value = [part for part in value.replace("\n", ",").split(",") if part.strip()]
@@ -254,7 +260,7 @@ def _value(setting: Setting, value: Any, layer: str) -> Any:
         case "seconds":
             try:
                 seconds = float(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 raise wrong from None
             if isinstance(value, bool) or not 0 <= seconds < 1e9:
                 raise wrong
@@ -271,5 +277,5 @@ _EXPECTED = {
     "seconds": "write a number of seconds, 0 or more",
     "list": "write a list of paths",
     "choice": f"write one of {', '.join(PUBLISH)}",
-    "json": "write JSON",
+    "json": """write JSON, a text with its quotes: '"some text"'""",
 }

@@ -230,7 +230,9 @@ class _Uv:
         return self._run("pip", "compile", *options, *self._wheels, *sources, given=self.extra)
 
     def install(self, path: Path, chosen: str) -> None:
-        replace(self, contained=None)._run("venv", "--no-project", "--python", self.python, str(path))
+        replace(self, contained=None, directory=path.parent)._run(
+            "venv", "--no-project", "--python", self.python, str(path)
+        )
         # From here on the new interpreter is started inside only: an installed `.pth` file is code too.
         if chosen:
             options = ["--no-deps", "--python", str(interpreter(path)), *self._wheels]
@@ -263,7 +265,14 @@ class _Uv:
                 errors="replace",
                 start_new_session=True,
             )
-            timer = Timer(self.timeout or 0, _kill, [process])
+            late = False
+
+            def stop() -> None:
+                nonlocal late
+                late = True
+                _kill(process)
+
+            timer = Timer(self.timeout or 0, stop)
             if self.timeout:
                 timer.start()
             try:
@@ -272,7 +281,6 @@ class _Uv:
                     self.say(printed[-1])
                 status = process.wait()
             finally:
-                late = timer.finished.is_set()
                 timer.cancel()
                 _kill(process)
                 process.communicate()

@@ -253,3 +253,13 @@ def changed(directory: Path, paths: Sequence[str]) -> list[str]:
         isolated=False,
     )
     return [line[3:] for line in listed.decode("utf-8", "surrogateescape").split("\0") if line]
+
+
+def changed_between(directory: Path, older: str, newer: str) -> list[str]:
+    """List the files that differ between two commits.
+
+    Returns:
+        Paths relative to the top.
+    """
+    listed = run(["diff", "--name-only", "-z", "--no-renames", older, newer], directory=directory, isolated=False)
+    return [path for path in listed.decode("utf-8", "surrogateescape").split("\0") if path]

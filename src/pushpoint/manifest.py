@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,27 +36,68 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """How a model was made; what is unknown is empty. The facts are those of SLSA's build provenance v1.
+
+    Attributes:
+        builder: Where it ran: `github-actions`, `gitlab-ci` or `local`.
+        event: What caused the run: `push`, `schedule` ...
+        workflow_ref: The workflow file and its ref.
+        workflow_sha: The workflow file's commit.
+        run_id: The run's number at the builder.
+        run_attempt: Which try of that run.
+        notebook: Path of the notebook.
+        lock_sha256: Digest of all versions that were installed for it.
+        python: Version of the interpreter.
+        code_tree: Git's id of the inference folder.
+        started: ISO 8601, UTC.
+        finished: ISO 8601, UTC.
+    """
+
+    builder: str
+    event: str = ""
+    workflow_ref: str = ""
+    workflow_sha: str = ""
+    run_id: str = ""
+    run_attempt: str = ""
+    notebook: str = ""
+    lock_sha256: str = ""
+    python: str = ""
+    code_tree: str = ""
+    started: str = ""
+    finished: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The model of one algorithm, and where it came from.
 
     Attributes:
         algorithm: `OWNER/NAME` this manifest is for, so that it is of no use to another.
+        deploy_id: The deploy that wrote it.
         model: What the model file is.
+        format: What kind of file it is, for people.
         uri: Where it is stored, `data://OWNER/COLLECTION/FILE`.
         source: The commit of the ML repository.
         created: When the training finished, UTC.
         inputs: Digest of all that the model was made from.
+        provenance: How it was made.
         notebook: What the executed notebook is, if one was run.
+        previous: SHA-256 of the manifest before this one, so that they form a chain.
         extra: Keys of other tools, written back untouched.
     """
 
     algorithm: str
+    deploy_id: str
     model: Descriptor
+    format: str
     uri: str
     source: Source
     created: datetime
     inputs: Digest
+    provenance: Provenance
     notebook: Descriptor | None = None
+    previous: Digest | None = None
     extra: Mapping[str, JSON] = field(default_factory=dict)
 
 
@@ -73,6 +114,10 @@ _OURS = (
     "model_sha256_hash",
     "model_size_bytes",
     "model_media_type",
+    "model_format",
+    "deploy_id",
+    "model_provenance",
+    "previous_manifest_sha256",
     "model_origin_commit_utc",
     "model_inputs_sha256",
     "notebook_sha256_hash",
@@ -100,9 +145,14 @@ def write(manifest: Manifest) -> str:
         "model_sha256_hash": manifest.model.hex,
         "model_size_bytes": manifest.model.size,
         "model_media_type": manifest.model.media_type,
+        "model_format": manifest.format,
+        "deploy_id": manifest.deploy_id,
         "model_origin_commit_utc": manifest.source.committed.astimezone(UTC).strftime(_TIME),
         "model_inputs_sha256": manifest.inputs.removeprefix("sha256:"),
+        "model_provenance": {name: value for name, value in asdict(manifest.provenance).items() if value},
     }
+    if manifest.previous:
+        known["previous_manifest_sha256"] = manifest.previous.removeprefix("sha256:")
     if manifest.notebook:
         known |= {
             "notebook_sha256_hash": manifest.notebook.hex,
@@ -131,7 +181,9 @@ def read(text: str) -> Manifest | None:
     try:
         return Manifest(
             algorithm=_text(found, "algorithm"),
+            deploy_id=_text(found, "deploy_id"),
             model=_descriptor(found, "model", media_type=_text(found, "model_media_type")),
+            format=_text(found, "model_format"),
             uri="data://" + _text(found, "model_filepath").removeprefix("data://"),
             source=Source(
                 repository=_text(found, "model_origin_repo"),
@@ -142,8 +194,12 @@ def read(text: str) -> Manifest | None:
             ),
             created=_time(found, "model_uploaded_utc"),
             inputs=Digest("sha256:" + _text(found, "model_inputs_sha256")),
+            provenance=_provenance(found["model_provenance"]),
             notebook=_descriptor(found, "notebook", media_type="application/x-ipynb+json")
             if "notebook_sha256_hash" in found
+            else None,
+            previous=Digest("sha256:" + _text(found, "previous_manifest_sha256"))
+            if "previous_manifest_sha256" in found
             else None,
             extra=other_keys(text),
         )
@@ -180,6 +236,11 @@ def _descriptor(found: Mapping[str, JSON], prefix: str, *, media_type: str = OCT
         size=size,
         md5=_text(found, f"{prefix}_md5_hash"),
     )
+
+
+def _provenance(found: JSON) -> Provenance:
+    known = {field.name for field in fields(Provenance)}
+    return Provenance(**{name: _text(found, name) for name in found if name in known})
 
 
 def _text(found: Mapping[str, JSON], key: str) -> str:

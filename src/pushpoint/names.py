@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from pushpoint.errors import InvalidName
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,29}")
-_VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
-_PATTERN = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?(?:\.[*x])?")
+_VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})", re.ASCII)
+_PATTERN = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?(?:\.[*x])?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_LONGEST = 255  # bytes of a file's name
 _RULE = "use a letter, then letters, digits or underscores, at most 30 characters"
 
 
@@ -228,7 +229,7 @@ def check_file_name(name: str) -> str:
     """
     if (
         name in {"", ".", ".."}
-        or len(name.encode("utf-8", "surrogatepass")) > 255
+        or len(name.encode("utf-8", "surrogatepass")) > _LONGEST
         or any(char in "/\\" or not char.isprintable() for char in name)
     ):
         raise InvalidName("file name", name, rule="use printable characters without slashes, at most 255 bytes")
@@ -247,32 +248,36 @@ def decode_path(raw: bytes) -> str:
     Source:
         Java's client encodes whole data paths (`%2F`), and with them spaces as `+`; elsewhere `+` is itself.
     """
-    text = raw.decode("latin-1")
-    if "%2f" in text.lower():
-        text = text.replace("+", "%20")
+    if b"%2f" in raw.lower():
+        raw = raw.replace(b"+", b"%20")
     try:
-        return unquote(text, errors="strict")
+        return unquote_to_bytes(raw).decode()
     except UnicodeDecodeError as error:
-        raise InvalidName("path", text, rule="encode it as UTF-8") from error
+        raise InvalidName("path", raw.decode("latin-1"), rule="encode it as UTF-8") from error
 
 
 def stored_model_name(model: str, commit: str, sha256: str) -> str:
     """Name a model file so that the name can never mean other bytes.
 
     Args:
-        model: The model's file name, such as `model.pkl`; all its suffixes are kept together.
+        model: The model's file name, such as `model.pkl`; its last two suffixes are kept together.
         commit: Commit it was trained from, 40 hexadecimal digits.
         sha256: Its digest, 64 hexadecimal digits.
 
     Returns:
-        `<stem>_<commit>_<first 16 digits><suffixes>`.
+        `<stem>_<commit>_<first 16 digits><suffixes>`; the stem is cut where the whole would be too long, and what a
+        file in a collection cannot be called becomes an underscore.
 
     Example:
         >>> stored_model_name("brain.nii.gz", "c" * 40, "d" * 64)
         'brain_cccccccccccccccccccccccccccccccccccccccc_dddddddddddddddd.nii.gz'
     """
-    name = PurePosixPath(model).name
+    name = "".join(char if char.isprintable() and char != "\\" else "_" for char in PurePosixPath(model).name)
     suffixes = "".join(PurePosixPath(name).suffixes[-2:])
     if not re.fullmatch(r"(\.[A-Za-z][A-Za-z0-9]{0,9})*", suffixes):
         suffixes = PurePosixPath(name).suffix
-    return check_file_name(f"{name.removesuffix(suffixes)}_{commit}_{sha256[:16]}{suffixes}")
+    if len(suffixes.encode()) > 60:  # no suffix, but a dot in a long name
+        suffixes = ""
+    tail = f"_{commit}_{sha256[:16]}{suffixes}"
+    stem = name.removesuffix(suffixes).encode()[: _LONGEST - len(tail.encode())].decode(errors="ignore")
+    return check_file_name(stem + tail)

@@ -178,7 +178,8 @@ def _read(notebook: Path) -> NotebookNode:
             if cell.get("id") in seen | {None}:
                 cell["id"] = uuid.uuid4().hex[:8]
             seen.add(cell["id"])
-        node: NotebookNode = nbformat.convert(nbformat.reader.reads(json.dumps(raw)), 4)  # type: ignore[no-untyped-call]
+        text = json.dumps(raw, ensure_ascii=False).encode().decode()  # a lone surrogate would not reach the kernel
+        node: NotebookNode = nbformat.convert(nbformat.reader.reads(text), 4)  # type: ignore[no-untyped-call]
         nbformat.validate(node)
     except Exception as problem:  # the parsers of a format for everything let every kind of error through
         reason = str(problem).strip().split("\n")[0] or type(problem).__name__
@@ -472,12 +473,13 @@ def _text(path: str) -> str:
         return ""
 
 
-def _strict(ip: Any) -> None:
+def _strict(ip: Any, source: str) -> None:
     """Make commands and scripts that fail raise: this runs in the kernel, before the first cell.
 
     The functions stand in for those of IPython instead of wrapping them, because these look for `{variables}` in the
     frame of whoever called them. Annotations must mean something to Python 3.8.
     """
+    import linecache
     import runpy
     import shutil
     import subprocess
@@ -486,8 +488,9 @@ def _strict(ip: Any) -> None:
     from IPython.utils.process import arg_split, system  # type: ignore[import-not-found]
     from IPython.utils.text import LSString, SList  # type: ignore[import-not-found]
 
+    linecache.cache["<pushpoint>"] = len(source), None, source.splitlines(True), "<pushpoint>"  # for tracebacks
+
     def check(status: Any, command: str) -> None:
-        __tracebackhide__ = True
         ip.user_ns["_exit_code"] = status
         if status and "_exit_code" not in ip.history_manager.input_hist_raw[-1]:
             raise subprocess.CalledProcessError(status, command)
@@ -547,6 +550,9 @@ def _strict(ip: Any) -> None:
     script.shebang = ip.magics_manager.magics["cell"]["script"] = run_with
 
 
-_SET_UP = f"""exec(
-    {inspect.getsource(_strict)!r} + "_strict(get_ipython())", {{"Any": object, "get_ipython": get_ipython}}
-)"""
+_SOURCE = inspect.getsource(_strict) + "_strict(ip, source)\n"
+_SET_UP = f"""(
+    lambda source: exec(
+        compile(source, "<pushpoint>", "exec"), {{"Any": object, "ip": get_ipython(), "source": source}}
+    )
+)({_SOURCE!r})"""

@@ -7,7 +7,7 @@ read by the client with one definition. Neither the registry nor the deploy ever
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -108,6 +108,7 @@ class ReleaseView:
     model: Model | None
     source: Source | None
     inputs: str | None
+    provenance: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +191,7 @@ def release_view(release: Release, *, live: Deployment | None) -> ReleaseView:
         model=_model(manifest),
         source=_source(manifest),
         inputs=manifest.inputs if manifest else None,
+        provenance={name: value for name, value in asdict(manifest.provenance).items() if value} if manifest else {},
     )
 
 

@@ -180,6 +180,14 @@ def open_descriptors() -> set[str]:
     return {name for name in os.listdir(folder) if os.path.exists(os.path.join(folder, name))}
 
 
+def is_running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def child_processes() -> set[int]:
     """Processes that descend from this one, zombies included."""
     parents: dict[int, int] = {}

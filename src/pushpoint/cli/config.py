@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pushpoint.cli.settings import Json, read_settings, who, with_settings
 from pushpoint.config import SETTINGS
@@ -22,17 +23,20 @@ def config(flags: Mapping[str, Any], json: Json = False) -> None:
     from pushpoint.deploy.plan import top_of
 
     resolved = read_settings(top_of(Path.cwd()), flags)
-    rows = [(s.name, getattr(resolved, s.field), resolved.origins[s.name], s.help) for s in SETTINGS]
+    rows = [(setting.name, getattr(resolved, setting.field), resolved.origins[setting.name]) for setting in SETTINGS]
+    problem = ""
     try:
         found = who()
-        rows += [("url", found.url, found.origin, "The platform"), ("api-key", "********", "", "Your key")]
+        rows += [("url", found.url, found.origin), ("api-key", str(found.key), found.origin)]
     except ConfigError as error:
-        rows.append(("url", None, str(error), "The platform"))
+        problem = str(error)
     if json:
-        typer.echo(jsonlib.dumps({name: {"value": value, "origin": origin} for name, value, origin, _ in rows}))
+        typer.echo(jsonlib.dumps({name: {"value": value, "origin": origin} for name, value, origin in rows}))
         return
-    table = Table("setting", "value", "from", "what it is", box=None)
-    for name, value, origin, text in rows:
+    table = Table("setting", "value", "from", box=None)
+    for name, value, origin in rows:
         shown = "" if value is None else ", ".join(value) if isinstance(value, tuple) else str(value)
-        table.add_row(name, shown, origin, text)
+        table.add_row(name, Text(shown), origin)
     Console().print(table)
+    if problem:
+        Console(stderr=True, soft_wrap=True).print(Text(f"no platform yet: {problem}", "yellow"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ def deploy(
     from pushpoint.client import Client
     from pushpoint.deploy import deploy as run
     from pushpoint.deploy.journal import Journal
-    from pushpoint.deploy.plan import is_up_to_date, make_plan, top_of, working_alone
+    from pushpoint.deploy.plan import is_up_to_date, make_plan, overlooked, top_of, working_alone
     from pushpoint.report import spoken
 
     began = time.monotonic()
@@ -73,6 +74,10 @@ def deploy(
             Text.assemble(("up to date: ", "green"), f"{plan.algorithm} {release.version} was made from the same")
         )
         say.print("notebook, inference code, requirements, declared data and settings; --force trains again")
+        if others := overlooked(plan, live):
+            more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+            text = f"changed since, but not declared: {', '.join(others[:5])}{more}; if the model depends on them, "
+            say.print(Text(text + "add them to `data` in pushpoint.toml", "yellow"))
     else:
         say.print(
             Text.assemble(
@@ -82,5 +87,6 @@ def deploy(
         )
     if release.model:
         say.print(Text(f"model {release.model.uri}\n      sha256 {release.model.sha256}", "dim"))
-    say.print(Text(f"call it: pushpoint call {plan.algorithm} --json-input 'INPUT'", "dim"))
+    sample = shlex.quote(release.sample_input or '"INPUT"')
+    say.print(Text(f"call it: pushpoint call {plan.algorithm} --json-input {sample}", "dim"))
     typer.echo(f"{plan.url}/v1/algo/{plan.algorithm}")

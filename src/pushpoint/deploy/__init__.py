@@ -14,10 +14,11 @@ from pushpoint.client import Client
 from pushpoint.deploy.journal import Journal
 from pushpoint.deploy.plan import Plan
 from pushpoint.deploy.push import push
-from pushpoint.deploy.release import deploy_id, publish, roll_out, wait_for_build
-from pushpoint.deploy.train import Training, is_unchanged, train
+from pushpoint.deploy.release import publish, roll_out, wait_for_build
+from pushpoint.deploy.train import Training, deploy_id, is_unchanged, train
 from pushpoint.deploy.upload import upload
 from pushpoint.digests import describe
+from pushpoint.formats import format_of
 from pushpoint.manifest import Manifest
 from pushpoint.report import Report
 from pushpoint.wire import DeploymentView
@@ -50,11 +51,14 @@ def deploy(
     uri = journal.step(upload, plan, model, training.model_path, client=client, report=report)
     manifest = Manifest(
         algorithm=plan.algorithm,
+        deploy_id=deploy_id(plan, model, training),
         model=model,
+        format=format_of(Path(training.model_path)),
         uri=uri,
         source=plan.source,
         created=training.finished,
         inputs=plan.inputs,
+        provenance=training.provenance,
         notebook=training.notebook,
     )
     commit = journal.step(push, plan, manifest, client=client, report=report)
@@ -62,4 +66,4 @@ def deploy(
     if plan.publish == "none":
         return None
     version = journal.step(publish, plan, build, commit, client=client, report=report)
-    return roll_out(plan, version, deploy_id(plan, manifest), client=client, report=report)
+    return roll_out(plan, version, manifest.deploy_id, client=client, report=report)

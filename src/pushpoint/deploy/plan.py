@@ -41,6 +41,7 @@ class Plan:
         model_path: The model file; like all paths, relative to `root`.
         requirements: What the notebook needs; none where there is no such file.
         inference: Folder of the inference code; none to move the model alone.
+        code_tree: Git's id of that folder in the commit.
         collection: Where the model goes, `data://OWNER/COLLECTION`.
         publish: Part of the version that grows, or `none`.
         sample_input: JSON text for the smoke test.
@@ -58,6 +59,7 @@ class Plan:
     model_path: str
     requirements: str | None
     inference: str | None
+    code_tree: str
     data: tuple[str, ...]
     collection: str
     publish: str
@@ -184,6 +186,7 @@ def make_plan(
         model_path=model_path,
         requirements=requirements,
         inference=inference,
+        code_tree=_tree(directory, inference) if inference else "",
         data=config.data,
         collection=str(collection),
         publish=config.publish,
@@ -215,6 +218,26 @@ def is_up_to_date(plan: Plan, live: DeploymentView | None) -> bool:
             "check that one out, use `pushpoint rollback`, or pass --force to deploy this one all the same"
         )
     return False
+
+
+def overlooked(plan: Plan, live: DeploymentView) -> list[str]:
+    """List the code and data that changed since what is live was trained, and that no setting declares.
+
+    Returns:
+        Paths; none where this checkout does not hold that commit.
+    """
+    root = Path(plan.root)
+    if live.release.source is None or not git.has_commit(root, live.release.source.commit):
+        return []
+    declared = [plan.notebook, plan.requirements, plan.inference, *plan.data, plan.model_path, "pushpoint.toml"]
+    listed = git.changed_between(root, live.release.source.commit, plan.source.commit)
+    prose = (".md", ".rst", ".txt", ".yml", ".yaml")
+    return [
+        path
+        for path in listed
+        if not path.startswith(".") and not path.endswith(prose)
+        if not any(path == name or path.startswith(f"{name}/") for name in declared if name)
+    ]
 
 
 def comes_later(plan: Plan, other: str) -> bool:
@@ -267,6 +290,13 @@ def _inference(config: Config, directory: Path, name: AlgorithmName) -> str | No
     if not (directory / folder / "src" / f"{name.name}.py").is_file():
         raise ConfigError(f"{folder}/src/{name.name}.py does not exist; the platform calls `apply` in that file")
     return folder
+
+
+def _tree(directory: Path, folder: str) -> str:
+    try:
+        return git.text(["rev-parse", "--verify", "--quiet", f"HEAD:{folder}"], directory=directory, isolated=False)
+    except ConfigError as error:
+        raise ConfigError(f"{folder}/ is not in the commit; add and commit it") from error
 
 
 def _included(directory: Path, requirements: str | None) -> list[str]:

@@ -12,12 +12,14 @@ import random
 import shutil
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from pushpoint import git
 from pushpoint import manifest as manifests
 from pushpoint.client import Client
 from pushpoint.deploy.plan import Plan, comes_later
+from pushpoint.digests import describe
 from pushpoint.errors import ConfigError, Superseded, Unavailable
 from pushpoint.manifest import Manifest
 from pushpoint.report import Report
@@ -26,6 +28,7 @@ BRANCH = "master"
 KEPT = ("algorithmia.conf",)
 """Files of the algorithm's repository that stay although the inference folder does not have them."""
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".ipynb_checkpoints", ".git", ".pushpoint")
+_TRAILER = "Pushpoint-Deploy-Id"
 _TRIES = 8
 
 
@@ -46,12 +49,12 @@ def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report) -> s
         git.run(["clone", "--quiet", "--branch", BRANCH, "--", remote.url, str(clone)], remote=remote)
         for attempt in range(_TRIES):
             tip = git.text(["rev-parse", f"refs/remotes/origin/{BRANCH}"], directory=clone)
+            if commit := _pushed_before(manifest, clone, tip):
+                report.line(f"{commit[:12]} is there already")
+                return commit
             git.run(["reset", "--quiet", "--hard", tip], directory=clone)
             _refuse_to_go_back(plan, clone)
             commit = _commit(plan, manifest, clone, tip)
-            if commit == tip:
-                report.line(f"{tip[:12]} holds this already")
-                return tip
             try:
                 git.run(["push", "--quiet", "origin", f"{commit}:refs/heads/{BRANCH}"], directory=clone, remote=remote)
             except git.PushRejected:
@@ -62,6 +65,16 @@ def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report) -> s
             report.line(f"commit {commit[:12]} on {remote.url}")
             return commit
     raise Unavailable(f"{remote.url} is being pushed to all the time; deploy again later")
+
+
+def _pushed_before(manifest: Manifest, clone: Path, tip: str) -> str:
+    """Find the commit of this very deploy, made by a run that was killed before it could note it.
+
+    Returns:
+        The commit, or nothing.
+    """
+    trailer = f"{_TRAILER}: {manifest.deploy_id}"
+    return git.text(["log", "-1", "--format=%H", "--fixed-strings", f"--grep={trailer}", tip], directory=clone)
 
 
 def _refuse_to_go_back(plan: Plan, clone: Path) -> None:
@@ -84,6 +97,7 @@ def _refuse_to_go_back(plan: Plan, clone: Path) -> None:
 
 def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str) -> str:
     file = clone / manifests.FILE
+    previous = describe(file).digest if file.is_file() and not file.is_symlink() else None
     extra = _others(file)
     if plan.inference:
         folder = Path(plan.root) / plan.inference
@@ -93,30 +107,17 @@ def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str) -> str:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         shutil.copytree(folder, clone, symlinks=True, ignore=_IGNORED, dirs_exist_ok=True)
     file.unlink(missing_ok=True)  # a link there must not be followed
-    file.write_text(
-        manifests.write(
-            Manifest(
-                algorithm=manifest.algorithm,
-                model=manifest.model,
-                uri=manifest.uri,
-                source=manifest.source,
-                created=manifest.created,
-                inputs=manifest.inputs,
-                notebook=manifest.notebook,
-                extra=extra,
-            )
-        ),
-        encoding="utf-8",
-    )
+    file.write_text(manifests.write(replace(manifest, previous=previous, extra=extra)), encoding="utf-8")
     git.run(["add", "--all", "--", "."], directory=clone)
     git.run(["add", "--force", "--", manifests.FILE], directory=clone)
     tree = git.text(["write-tree"], directory=clone)
-    if tree == git.text(["rev-parse", f"{tip}^{{tree}}"], directory=clone):
-        return tip
     when = f"{int(manifest.created.timestamp())} +0000"
     name = {"GIT_AUTHOR_NAME": "Pushpoint", "GIT_AUTHOR_EMAIL": "pushpoint@localhost", "GIT_AUTHOR_DATE": when}
     name |= {key.replace("AUTHOR", "COMMITTER"): value for key, value in name.items()}
-    title = f"Deploy {plan.source.commit[:12]} of {plan.source.repository}\n\n{plan.source.message[:4000]}\n"
+    title = (
+        f"Deploy {plan.source.commit[:12]} of {plan.source.repository}\n\n"
+        f"{plan.source.message[:4000].strip()}\n\n{_TRAILER}: {manifest.deploy_id}\n"
+    )
     made = git.run(
         ["commit-tree", tree, "-p", tip], directory=clone, variables=name, stdin=title.encode("utf-8", "replace")
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 
 from pushpoint.client import Client
 from pushpoint.deploy.plan import Plan
 from pushpoint.errors import BuildFailed, NotFound, RolloutFailed, Superseded, Unavailable
 from pushpoint.lifecycle import BuildState, DeploymentState
-from pushpoint.manifest import Manifest
 from pushpoint.names import AlgorithmName
 from pushpoint.report import Report
 from pushpoint.wire import DeploymentView
@@ -120,14 +118,3 @@ def wait_until_live(
         time.sleep(LOOK)
         deployment = client.deployment(name, deployment.id)
     raise Unavailable(f"version {deployment.release.version} is not live after {ROLLOUT_TIMEOUT:g} s; deploy again")
-
-
-def deploy_id(plan: Plan, manifest: Manifest) -> str:
-    """Name a deploy, so that the platform knows it again.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    source = manifest.source
-    parts = (source.repository, source.commit, plan.algorithm, manifest.model.digest, manifest.created.isoformat())
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -6,9 +6,11 @@ must not pass for a trained one.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from pushpoint.deploy.plan import Plan
 from pushpoint.digests import Descriptor, describe
 from pushpoint.environments import make_environment
 from pushpoint.errors import ModelMissing
+from pushpoint.manifest import Provenance
 from pushpoint.notebooks import CellEvent, execute, scrub
 from pushpoint.report import Report
 
@@ -34,16 +37,16 @@ class Training:
         stamp: The file's identity, size and time, to notice when it is written again.
         executed_notebook: The notebook with its outputs; none where none was run.
         notebook: What the executed notebook is.
-        started: UTC.
         finished: UTC.
+        provenance: How the model was made.
     """
 
     model_path: str
     stamp: str
     executed_notebook: str | None
     notebook: Descriptor | None
-    started: datetime
     finished: datetime
+    provenance: Provenance
 
 
 def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
@@ -63,7 +66,12 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
         report.line(f"no notebook: {plan.model_path} is deployed as it is checked in")
         now = datetime.now(UTC)
         return Training(
-            model_path=str(model), stamp=_stamp(model), executed_notebook=None, notebook=None, started=now, finished=now
+            model_path=str(model),
+            stamp=_stamp(model),
+            executed_notebook=None,
+            notebook=None,
+            finished=now,
+            provenance=replace(_caused(os.environ), code_tree=plan.code_tree, finished=now.isoformat()),
         )
     before = _stamp(model)
     environment = make_environment(
@@ -106,9 +114,28 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
         stamp=after,
         executed_notebook=str(executed),
         notebook=describe(executed),
-        started=execution.started,
         finished=execution.finished,
+        provenance=replace(
+            _caused(os.environ),
+            notebook=plan.notebook,
+            lock_sha256=hashlib.sha256(environment.lock.encode()).hexdigest(),
+            python=platform.python_version(),
+            code_tree=plan.code_tree,
+            started=execution.started.isoformat(),
+            finished=execution.finished.isoformat(),
+        ),
     )
+
+
+def deploy_id(plan: Plan, model: Descriptor, training: Training) -> str:
+    """Name a deploy, so that repository and platform know it again.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    source = plan.source
+    parts = (source.repository, source.commit, plan.algorithm, model.digest, training.finished.isoformat())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def is_unchanged(training: Training) -> bool:
@@ -127,6 +154,29 @@ def cache_folder() -> Path:
         A folder below the user's cache.
     """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushpoint"
+
+
+def _caused(environment: Mapping[str, str]) -> Provenance:
+    get = environment.get
+    if get("GITHUB_ACTIONS"):
+        return Provenance(
+            builder="github-actions",
+            event=get("GITHUB_EVENT_NAME", ""),
+            workflow_ref=get("GITHUB_WORKFLOW_REF", ""),
+            workflow_sha=get("GITHUB_WORKFLOW_SHA", ""),
+            run_id=get("GITHUB_RUN_ID", ""),
+            run_attempt=get("GITHUB_RUN_ATTEMPT", ""),
+        )
+    if get("GITLAB_CI"):
+        return Provenance(
+            builder="gitlab-ci",
+            event=get("CI_PIPELINE_SOURCE", ""),
+            workflow_ref=get("CI_CONFIG_PATH", ""),
+            workflow_sha=get("CI_COMMIT_SHA", ""),
+            run_id=get("CI_PIPELINE_ID", ""),
+            run_attempt=get("CI_JOB_ID", ""),
+        )
+    return Provenance(builder="local")
 
 
 def _stamp(path: Path) -> str:

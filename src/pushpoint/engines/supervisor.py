@@ -128,7 +128,10 @@ class Worker(asyncio.Protocol):
         else:
             ending = await self._reap()
             seconds = self._loop.time() - self.born
-            ready = Ready(seconds, Failure("LoadingError", f"{ending} while it was starting", self._last_words()))
+            words = self._last_words()
+            line = ("\n" + words.strip()).rpartition("\n")[2]
+            message = f"{ending} while it was starting" + (f": {line}" if line else "")
+            ready = Ready(seconds, Failure("LoadingError", message, words))
         self._advance(ReplicaState.FAILED if ready.failure else ReplicaState.READY)
         self._quiet_since = self._loop.time()
         return ready
@@ -172,7 +175,7 @@ class Worker(asyncio.Protocol):
     def check(self) -> None:
         """Notice a death that the socket does not show, and ask a quiet worker whether it is there."""
         now = self._loop.time()
-        if self._process is not None and self._process.poll() is not None:
+        if self._has_ended():
             self._cut()
         elif self.state is ReplicaState.READY and now - self._quiet_since > PING_SECONDS:
             if self._pinged:
@@ -273,14 +276,24 @@ class Worker(asyncio.Protocol):
         self.state = advance(self.state, to)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and not self._has_ended():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
+
+    def _has_ended(self) -> bool:
+        if self._process is None:
+            return True
+        if self._process.returncode is None and hasattr(os, "waitid"):
+            if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+                return False
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # what it left; its number is its own until it is reaped
+        return self._process.poll() is not None
 
     async def _exit_within(self, seconds: float) -> bool:
         deadline = self._loop.time() + seconds
         pause = 0.001
-        while self._process is not None and self._process.poll() is None:
+        while not self._has_ended():
             if self._loop.time() >= deadline:
                 return False
             await asyncio.sleep(pause)

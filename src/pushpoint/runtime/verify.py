@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 MANIFEST = "model_manifest.json"
-MANIFEST_LIMIT = 1 << 20
+MANIFEST_LIMIT = 16 << 20
 CHUNK = 1 << 20
 VERSION = 2
 
@@ -35,7 +35,7 @@ def read_manifest(path: str) -> Optional[Dict[str, Any]]:
         The object in the file; None where there is no file.
 
     Raises:
-        ModelRefused: It is larger than 1 MiB, not a regular file, not a JSON object, or says a key twice.
+        ModelRefused: It is larger than 16 MiB, not a regular file, not a JSON object, or says a key twice.
     """
     try:
         descriptor = _open_regular(path)

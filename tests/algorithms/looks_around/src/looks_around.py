@@ -24,7 +24,7 @@ def tries(name, *arguments):
         if name == "kill":
             return os.kill(arguments[0], 0)
         if name == "fork":
-            return os.system("sleep 300 >/dev/null &")
+            return int(os.popen("sleep 300 >/dev/null & echo $!").read())
         if name == "descriptors":
             return sorted(os.readlink("/proc/self/fd/" + fd) for fd in os.listdir("/proc/self/fd") if fd != "0")[:20]
         return eval(name)

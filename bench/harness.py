@@ -1,0 +1,104 @@
+"""What the benches share: a platform of their own, memory peaks, and lines that are judged."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One requirement and what was measured.
+
+    Attributes:
+        name: What is measured.
+        value: The figure.
+        limit: What it is held against.
+        unit: Of both.
+        at_least: Whether more is better; else less is.
+    """
+
+    name: str
+    value: float
+    limit: float
+    unit: str
+    at_least: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether the requirement holds."""
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """A platform that runs.
+
+    Attributes:
+        url: Its address.
+        home: Its folder.
+        pid: Its process.
+    """
+
+    url: str
+    home: Path
+    pid: int
+
+    @property
+    def key(self) -> str:
+        """The API key of its first account."""
+        return (self.home / "api-key").read_text().strip()
+
+
+@contextlib.contextmanager
+def platform(home: Path) -> Iterator[Platform]:
+    """Start a platform on an empty home, and stop it afterwards.
+
+    Yields:
+        The platform.
+    """
+    command = [sys.executable, "-m", "pushpoint", "serve", "--home", str(home), "--port", "0", "--account", "bench"]
+    process = subprocess.Popen([*command, "--no-profile"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        if not line.startswith("ready at "):
+            raise SystemExit("the platform did not start; what it said stands above")
+        yield Platform(url=line.removeprefix("ready at ").strip(), home=home, pid=process.pid)
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def peak_memory(pid: int | str = "self") -> int:
+    """Say how much memory a process has had at most, in bytes.
+
+    Returns:
+        Its peak resident size; 0 where the system does not tell.
+    """
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        if found := re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE):
+            return int(found[1]) << 10
+    if pid != "self":
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def conclude(lines: list[str], checks: list[Check], *, only_json: bool, **measured: object) -> None:
+    """Print what was measured, each requirement with its verdict, and everything as one last line of JSON."""
+    for check in checks:
+        sign, verdict = ">=" if check.at_least else "<=", "PASS" if check.passed else "MISS"
+        lines.append(f"{verdict}  {check.name:<44}{check.value:9.2f}   ({sign} {check.limit:g} {check.unit})")
+    if not only_json:
+        print("\n".join(lines))
+    shown = [asdict(check) | {"passed": check.passed} for check in checks]
+    print(json.dumps({**measured, "checks": shown}))

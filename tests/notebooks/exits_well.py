@@ -1,0 +1,4 @@
+import sys
+
+learned = 5
+sys.exit(0)

@@ -1,0 +1,2 @@
+print("begun")
+raise LookupError("no data")
