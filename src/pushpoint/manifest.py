@@ -8,9 +8,11 @@ the same file with `runtime/verify.py`, which knows only the keys it must check.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 from pushpoint.digests import OCTETS, Descriptor, Digest
@@ -193,14 +195,12 @@ def read(text: str) -> Manifest | None:
                 committed=_time(found, "model_origin_commit_utc"),
             ),
             created=_time(found, "model_uploaded_utc"),
-            inputs=Digest("sha256:" + _text(found, "model_inputs_sha256")),
+            inputs=_digest(found, "model_inputs_sha256"),
             provenance=_provenance(found["model_provenance"]),
             notebook=_descriptor(found, "notebook", media_type="application/x-ipynb+json")
             if "notebook_sha256_hash" in found
             else None,
-            previous=Digest("sha256:" + _text(found, "previous_manifest_sha256"))
-            if "previous_manifest_sha256" in found
-            else None,
+            previous=_digest(found, "previous_manifest_sha256") if "previous_manifest_sha256" in found else None,
             extra=other_keys(text),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -218,7 +218,7 @@ def other_keys(text: str) -> dict[str, JSON]:
 
 def _object(text: str) -> dict[str, JSON]:
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{FILE} is not JSON ({error}); correct or delete it") from error
     if not isinstance(found, dict):
@@ -226,15 +226,31 @@ def _object(text: str) -> dict[str, JSON]:
     return found
 
 
+def _unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("it says a key twice")
+    return found
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    found = float(text)
+    return found if isfinite(found) else _no_number(text)
+
+
 def _descriptor(found: Mapping[str, JSON], prefix: str, *, media_type: str = OCTETS) -> Descriptor:
     size = found[f"{prefix}_size_bytes"]
-    if not isinstance(size, int) or size < 0:
+    if type(size) is not int or size < 0:
         raise TypeError(f"{prefix}_size_bytes")
     return Descriptor(
         media_type=media_type,
-        digest=Digest("sha256:" + _text(found, f"{prefix}_sha256_hash")),
+        digest=_digest(found, f"{prefix}_sha256_hash"),
         size=size,
-        md5=_text(found, f"{prefix}_md5_hash"),
+        md5=_hex(found, f"{prefix}_md5_hash", digits=32),
     )
 
 
@@ -248,6 +264,17 @@ def _text(found: Mapping[str, JSON], key: str) -> str:
     if not isinstance(value, str):
         raise TypeError(key)
     return value
+
+
+def _digest(found: Mapping[str, JSON], key: str) -> Digest:
+    return Digest("sha256:" + _hex(found, key, digits=64))
+
+
+def _hex(found: Mapping[str, JSON], key: str, *, digits: int) -> str:
+    text = _text(found, key)
+    if not re.fullmatch(f"[0-9a-f]{{{digits}}}", text):
+        raise ValueError(key)
+    return text
 
 
 def _time(found: Mapping[str, JSON], key: str) -> datetime:

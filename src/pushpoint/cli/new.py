@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +11,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pushpoint.errors import AlreadyExists
+from pushpoint.errors import AlreadyExists, InvalidName
 from pushpoint.names import check_name
 
 TOKEN = "ALGORITHM"  # noqa: S105 - what the template says where the name belongs
+
+_IMPORTED = frozenset({"IPython", "joblib", "numpy", "pushpoint", "scipy", "sklearn", "threadpoolctl"})
 
 
 def new(
@@ -24,6 +27,10 @@ def new(
 ) -> None:
     """Lay down an ML repository: notebook, inference code, requirements, settings and workflow."""
     check_name("algorithm", name)
+    if name in sys.stdlib_module_names | _IMPORTED:  # the notebook's `%run` puts NAME.py before all other modules
+        raise InvalidName(
+            "algorithm", name, rule="Python has a module of that name, which it would hide; choose another"
+        )
     target = directory or Path(name)
     lay_down("template", target, name=name)
     say = Console(stderr=True, soft_wrap=True)
