@@ -6,12 +6,10 @@ Results go to standard output, everything else to standard error. The exit code 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -93,25 +91,18 @@ def run(argv: list[str]) -> int:
         The exit code.
     """
     try:
-        result = app(argv, standalone_mode=False)
+        app(argv)
+    except SystemExit as ended:  # usage errors, --help and typer.Exit, each with its code; 130 when interrupted
+        if ended.code == 130:
+            Console(stderr=True).print(Text("interrupted; the same command goes on where this one stopped", "yellow"))
+        return ended.code if isinstance(ended.code, int) else 0
     except errors.Error as error:
         return _failed(argv, error)
-    except click.exceptions.Abort:
-        return 130
-    except KeyboardInterrupt:
-        Console(stderr=True).print(Text("interrupted; the same command goes on where this one stopped", "yellow"))
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - the reader of our output went away
-        return 1
     except Exception:
         traceback.print_exc()
         Console(stderr=True).print(Text("this is a bug in Pushpoint; please report it with the lines above", "red"))
         return 1
-    return result if isinstance(result, int) else 0
+    return 0
 
 
 def main() -> None:

@@ -44,14 +44,14 @@ def deploy(
     with Client(credentials.url, credentials.key.reveal()) as client:
         with report.step("plan"):
             plan = make_plan(config, top, client=client, environment=os.environ, force=force)
-            live = client.live(plan.name)
             report.line(f"commit {plan.source.commit[:12]} to {plan.algorithm} on {plan.url}")
-        unchanged = is_up_to_date(plan, live)
-        if not unchanged:
-            with working_alone(plan, report):
-                journal = Journal(plan.state / "journal" / f"{plan.id}.jsonl", report=report)
+        with working_alone(plan, report):  # asked only now: who was waited for may have deployed the same
+            live = client.live(plan.name)
+            unchanged = is_up_to_date(plan, live)
+            journal = Journal(plan.state / "journal" / f"{plan.id}.jsonl", report=report)
+            if not unchanged:
                 live = run(plan, client=client, journal=journal, report=report, secrets=[credentials.key.reveal()])
-                journal.forget()
+            journal.forget()
     seconds = round(time.monotonic() - began, 3)
     if json:
         found = {

@@ -8,6 +8,7 @@ import fcntl
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,6 +44,7 @@ def serve(
         import uvloop
 
         uvloop.run(_serve(home, listening, host, name, explicit=account is not None, profile=profile))
+    _end_at_once()
 
 
 async def _serve(
@@ -107,6 +109,19 @@ async def _serve(
         services.database.dispose()
 
 
+def _end_at_once() -> None:
+    """End the programs of builds that are under way, and this process, instead of waiting for them.
+
+    Such a build counts as failed at the next start, and the deploy that asked for it tries it again.
+    """
+    with contextlib.suppress(OSError):
+        for task in Path("/proc/self/task").iterdir():
+            for child in (task / "children").read_text().split():
+                os.kill(int(child), signal.SIGKILL)
+    sys.stdout.flush()
+    os._exit(0)
+
+
 def _stop(*servers: object) -> None:
     for server in servers:
         server.should_exit = True  # type: ignore[attr-defined]
@@ -126,7 +141,15 @@ def _open(home: Path, url: str, inner: Path, loop: asyncio.AbstractEventLoop) ->
     from pushpoint.serving.tokens import Tokens
     from pushpoint.stores.local import LocalStore
 
-    structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=(home / "platform.log").open("a")))
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=(home / "platform.log").open("a")),
+    )
     for folder in ("run", "repositories", "builds", "environments", "bytecode", "scratch"):
         (home / folder).mkdir(exist_ok=True)
     database = open_database(home / "platform.db")
@@ -151,23 +174,16 @@ def _open(home: Path, url: str, inner: Path, loop: asyncio.AbstractEventLoop) ->
 
 
 def _first_start(services: Services, account: str, *, explicit: bool, say: Console) -> None:
-    from pushpoint.errors import NotFound
     from pushpoint.registry import accounts, keys
 
     path = services.home / KEY_FILE
-    if accounts.any_exist(services.database):
-        if explicit:
-            try:
-                accounts.find(services.database, account)
-            except NotFound:
-                why = f"this home has no account {account}; leave --account out, or use another --home"
-                raise ConfigError(why) from None
-        if path.exists():
-            return
-        made = None
-    else:
-        made = accounts.create(services.database, account)
-    owner = made or accounts.find(services.database, account)
+    owner = accounts.oldest(services.database)
+    if owner and explicit and owner.name != account:
+        why = f"this home belongs to {owner.name}, not to {account}; leave --account out, or use another --home"
+        raise ConfigError(why)
+    if owner and path.exists():
+        return
+    owner = owner or accounts.create(services.database, account)
     key = keys.issue(services.database, owner, label="first key")
     draft = path.with_suffix(".draft")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:

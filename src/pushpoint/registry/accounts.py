@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from sqlalchemy import RowMapping, func, insert, select
+from sqlalchemy import RowMapping, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from pushpoint.databases import Database, reading, writing
@@ -49,14 +49,15 @@ def find(database: Database, name: str) -> Account:
     return account_of(row)
 
 
-def any_exist(database: Database) -> bool:
-    """Say whether the platform has an account yet.
+def oldest(database: Database) -> Account | None:
+    """Look up the first account of the platform.
 
     Returns:
-        True if it does.
+        The account, or none on a new platform.
     """
     with reading(database) as connection:
-        return bool(connection.execute(select(func.count()).select_from(accounts)).scalar_one())
+        row = connection.execute(select(accounts).order_by(accounts.c.created)).mappings().first()
+    return account_of(row) if row else None
 
 
 def account_of(row: RowMapping) -> Account:

@@ -18,5 +18,5 @@ def live() -> dict[str, str]:
 @get("/ready", opt={"scope": OPEN}, sync_to_thread=True)
 def ready(services: Services) -> dict[str, str]:
     """Say that the database answers too."""
-    accounts.any_exist(services.database)
+    accounts.oldest(services.database)
     return {"status": "ready"}
