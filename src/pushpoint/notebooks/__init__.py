@@ -1,43 +1,33 @@
 """Execute a notebook in a real kernel, keep every output, name the failing cell.
 
-The kernel is a process of the environment it is given, in a process group of its own, and inherits nothing: its
-variables are exactly those the caller names. It is reached over sockets in a private directory, never over TCP, and no
-kernel specification, profile or configuration of the machine has a say. What is executed is the notebook as it is; the
-one difference to Jupyter is that `!command`, `%run script.py` and their kin fail when the command or script does.
+What is executed is the notebook as it is. The one difference to Jupyter is that `!command`, `%run script.py` and their
+kin fail when the command or the script does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
-import os
 import re
-import secrets
 import signal
-import subprocess
-import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import nbformat
-import zmq.asyncio
-from jupyter_client.asynchronous.client import AsyncKernelClient
-from jupyter_client.connect import write_connection_file
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 from pushpoint.errors import CellFailed, CellTimedOut, KernelDied, NotebookMissing, NotebookUnreadable
+from pushpoint.notebooks.kernel import GRACE, Died, Kernel, start
 
 _STARTUP = 60.0  # seconds a kernel may take to answer for the first time
-_GRACE = 3.0  # seconds a kernel gets to show where it was interrupted, and to leave when asked to
 _SAVE_EVERY = 5.0  # seconds between two savings of an unfinished notebook
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)")
 _OURS = re.compile(
@@ -223,7 +213,7 @@ class _Run:
             return
         number, _, cell = self.todo[0]
         try:
-            async with _kernel(python, directory, variables) as kernel:
+            async with start(python, directory, variables) as kernel:
                 await self._ready(kernel)
                 listener = _Listener(self.node, kernel, self.say)
                 for number, index, cell in self.todo:  # noqa: B007 the handlers below want the last one
@@ -231,7 +221,7 @@ class _Run:
                     if time.monotonic() - self.saved > _SAVE_EVERY:
                         self.save()
                 listener.set_widgets_metadata()
-        except _Died as problem:
+        except Died as problem:
             death = KernelDied(number, str(problem), notebook=self.name)
             _note(cell, death)
             raise death from None
@@ -239,7 +229,7 @@ class _Run:
             _note(cell, problem)
             raise
 
-    async def _ready(self, kernel: _Kernel) -> None:
+    async def _ready(self, kernel: Kernel) -> None:
         limit = min(self.timeout or _STARTUP, _STARTUP)
         task = asyncio.ensure_future(kernel.set_up())
         try:
@@ -250,9 +240,9 @@ class _Run:
             task.cancel()
         if limit == self.timeout:
             raise CellTimedOut(self.todo[0][0], limit, notebook=self.name, setting="notebook-timeout")
-        raise _Died(f"it did not answer within {limit:g} s of its start")
+        raise Died(f"it did not answer within {limit:g} s of its start")
 
-    async def _one_cell(self, kernel: _Kernel, listener: _Listener, number: int, index: int) -> None:
+    async def _one_cell(self, kernel: Kernel, listener: _Listener, number: int, index: int) -> None:
         cell = self.node.cells[index]
         source = cell.source.strip().split("\n")[0]
         began = listener.begin(number)
@@ -264,8 +254,8 @@ class _Run:
         try:
             if not await kernel.finished(task, left):
                 kernel.signal(signal.SIGINT)  # so that the notebook shows where it was
-                with suppress(_Died):
-                    await kernel.finished(task, _GRACE)
+                with suppress(Died):
+                    await kernel.finished(task, GRACE)
                 raise CellTimedOut(number, limit or 0.0, notebook=self.name, setting=setting)
             try:
                 task.result()
@@ -315,7 +305,7 @@ def _plain(text: str) -> str:
 class _Listener(NotebookClient):
     """nbclient, telling every output as it comes, and joining what was printed in pieces."""
 
-    def __init__(self, node: NotebookNode, kernel: _Kernel, say: Callable[[CellEvent], None]) -> None:
+    def __init__(self, node: NotebookNode, kernel: Kernel, say: Callable[[CellEvent], None]) -> None:
         super().__init__(node, timeout=None, iopub_timeout=60)
         self.kc, self._say = kernel.client, say
 
@@ -350,209 +340,3 @@ class _Listener(NotebookClient):
             if before.output_type == "stream" and before.name == out.name:
                 before.text += outs.pop().text
         return out
-
-
-class _Died(Exception):
-    """The kernel ended, or never began; the text says why."""
-
-
-class _Kernel:
-    """A kernel process and the sockets to it."""
-
-    def __init__(self, process: subprocess.Popen[bytes], client: AsyncKernelClient, log: Path) -> None:
-        self.process, self.client, self.log = process, client, log
-        self.peak = 0
-        self.killings = _killings()
-        self.death = asyncio.ensure_future(self._watch())
-
-    async def _watch(self) -> None:
-        while self.process.poll() is None:
-            self.peak = max(self.peak, _peak(self.process.pid))
-            await asyncio.sleep(0.1)
-
-    async def set_up(self) -> Mapping[str, Any]:
-        await self.client.wait_for_ready()
-        reply = await self.client.execute(_SET_UP, silent=True, store_history=False, reply=True)
-        if reply["content"]["status"] != "ok":
-            raise _Died(f"its set-up failed with {reply['content'].get('evalue')}")
-        information = await self.client.kernel_info(reply=True)
-        return dict(information["content"]["language_info"])
-
-    async def finished(self, task: asyncio.Future[Any], seconds: float | None) -> bool:
-        await asyncio.wait({task, self.death}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if self.death.done() and not task.done():
-            await asyncio.wait({task}, timeout=0.5)  # its last words may still be on their way
-            if not task.done():
-                raise _Died(self._reason())
-        return task.done()
-
-    def signal(self, number: int) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, number)
-
-    async def leave(self) -> None:
-        if self.process.poll() is None:
-            self.client.shutdown()
-            await asyncio.wait({self.death}, timeout=_GRACE)
-
-    def _reason(self) -> str:
-        status = self.process.returncode
-        if status >= 0:
-            return f"it exited by itself with code {status}{self._last_words()}"
-        if status != -signal.SIGKILL:
-            return f"it was killed by {signal.Signals(-status).name}{self._last_words()}"
-        used = f"; it had used {self.peak / 2**20:,.0f} MiB" if self.peak else ""
-        if _killings() > self.killings:
-            return f"memory ran out, and the system killed it{used}; use less data at once or a larger machine"
-        return f"it was killed by SIGKILL; often this means that memory ran out{used}"
-
-    def _last_words(self) -> str:
-        words = self.log.read_text(errors="replace").strip()[-2000:]
-        return f":\n{words}" if words else ""
-
-
-@asynccontextmanager
-async def _kernel(python: Path, directory: Path, variables: Mapping[str, str]) -> AsyncIterator[_Kernel]:
-    # The path of a Unix socket has at most 104 bytes.
-    short = "/tmp" if len(tempfile.gettempdir()) > 60 else None  # noqa: S108 the directory below is private
-    with tempfile.TemporaryDirectory(prefix="kernel-", dir=short, ignore_cleanup_errors=True) as private:
-        connection, log = Path(private, "connection.json"), Path(private, "log")
-        key = secrets.token_hex(32).encode()
-        write_connection_file(str(connection), transport="ipc", ip=str(Path(private, "socket")), key=key)
-        arguments = ["-m", "ipykernel_launcher", "-f", str(connection), f"--ipython-dir={private}"]
-        arguments += ["--HistoryManager.hist_file=:memory:", f"--IPKernelApp.parent_handle={os.getpid()}"]
-        try:
-            with log.open("wb") as file:
-                process = subprocess.Popen(
-                    [str(python), *arguments],
-                    cwd=directory,
-                    env=dict(variables),
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=file,
-                    start_new_session=True,  # so that signals reach its children too
-                )
-        except OSError as problem:
-            raise _Died(f"it cannot be started: {problem}") from None
-        context = zmq.asyncio.Context()
-        context.setsockopt(zmq.RCVHWM, 0)  # no output is dropped, however slowly it is read
-        client = AsyncKernelClient(context=context)
-        client.load_connection_file(str(connection))
-        kernel = _Kernel(process, client, log)
-        try:
-            client.start_channels(hb=False, stdin=False)
-            yield kernel
-            await kernel.leave()
-        finally:
-            kernel.signal(signal.SIGKILL)
-            process.wait()
-            await kernel.death
-            client.stop_channels()
-            context.destroy(linger=0)
-
-
-def _killings() -> int:
-    # How many processes the system has killed for lack of memory, as far as it tells.
-    group = re.search(r":(?:memory)?:(/.*)", _text("/proc/self/cgroup"))
-    inside = group[1] if group else ""
-    files = ["/proc/vmstat", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"]
-    files += [f"/sys/fs/cgroup{inside}/memory.events", f"/sys/fs/cgroup/memory{inside}/memory.oom_control"]
-    counts = (re.search(r"^oom_kill (\d+)", _text(file), re.MULTILINE) for file in files)
-    return sum(int(count[1]) for count in counts if count)
-
-
-def _peak(pid: int) -> int:
-    found = re.search(r"^VmHWM:\s+(\d+) kB", _text(f"/proc/{pid}/status"), re.MULTILINE)
-    return int(found[1]) * 1024 if found else 0
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""
-
-
-def _strict(ip: Any, source: str) -> None:
-    """Make commands and scripts that fail raise: this runs in the kernel, before the first cell.
-
-    The functions stand in for those of IPython instead of wrapping them, because these look for `{variables}` in the
-    frame of whoever called them. Annotations must mean something to Python 3.8.
-    """
-    import linecache
-    import runpy
-    import shutil
-    import subprocess
-
-    from IPython.utils._process_common import process_handler  # type: ignore[import-not-found]
-    from IPython.utils.process import arg_split, system  # type: ignore[import-not-found]
-    from IPython.utils.text import LSString, SList  # type: ignore[import-not-found]
-
-    linecache.cache["<pushpoint>"] = len(source), None, source.splitlines(True), "<pushpoint>"  # for tracebacks
-
-    def check(status: Any, command: str) -> None:
-        ip.user_ns["_exit_code"] = status
-        if status and "_exit_code" not in ip.history_manager.input_hist_raw[-1]:
-            raise subprocess.CalledProcessError(status, command)
-
-    def refuse_background(command: str) -> None:
-        if command.rstrip().endswith("&"):
-            raise OSError("Background processes not supported.")
-
-    def run_command(command: str) -> None:
-        __tracebackhide__ = True
-        refuse_background(command)
-        check(system(ip.var_expand(command, depth=1)), command)
-
-    def get_output(command: str, split: bool = True, depth: int = 0) -> Any:
-        __tracebackhide__ = True
-        refuse_background(command)
-        expanded = ip.var_expand(command, depth=depth + 1)
-        out, status = process_handler(expanded, lambda p: (p.communicate()[0], p.returncode), subprocess.STDOUT)
-        text = out.decode(errors="replace")
-        if status:
-            print(text, end="")
-        check(status, command)
-        return SList(text.splitlines()) if split else LSString(text)
-
-    run_file, script = ip.safe_execfile, ip.magics_manager.registry["ScriptMagics"]
-    run_cell = script.shebang
-
-    def run_script(*where: Any, exit_ignore: bool = False, **options: Any) -> None:
-        __tracebackhide__ = True
-        options["raise_exceptions"] = True
-        try:
-            run_file(*where, **options)
-        except SystemExit:
-            if not exit_ignore:
-                raise
-
-    def run_module(name: str, where: Any) -> None:
-        __tracebackhide__ = True
-        try:
-            where.update(runpy.run_module(str(name), run_name="__main__", alter_sys=True))
-        except SystemExit as status:
-            if status.code:
-                raise
-
-    def run_with(line: str, cell: str) -> Any:
-        __tracebackhide__ = True
-        program = script.shebang.parser.parse_known_args(arg_split(line))[1]
-        if program and shutil.which(program[0]) is None:
-            raise FileNotFoundError("there is no program " + program[0])
-        try:
-            return run_cell(line, cell)
-        except subprocess.CalledProcessError as problem:
-            raise subprocess.CalledProcessError(problem.returncode, line.strip() or "script") from None
-
-    run_with.parser = run_cell.parser  # type: ignore[attr-defined]
-    ip.system, ip.getoutput, ip.safe_execfile, ip.safe_run_module = run_command, get_output, run_script, run_module
-    script.shebang = ip.magics_manager.magics["cell"]["script"] = run_with
-
-
-_SOURCE = inspect.getsource(_strict) + "_strict(ip, source)\n"
-_SET_UP = f"""(
-    lambda source: exec(
-        compile(source, "<pushpoint>", "exec"), {{"Any": object, "ip": get_ipython(), "source": source}}
-    )
-)({_SOURCE!r})"""
