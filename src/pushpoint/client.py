@@ -82,15 +82,24 @@ class Client:
             url: The platform's address, without a path.
             key: API key.
             transport: How to send; over the network by default.
+
+        Raises:
+            ConfigError: `url` is no address.
+            Unauthenticated: `key` cannot be one; it is not shown, and not sent.
         """
         self.url = url.rstrip("/")
         self._key = key
-        self._http = httpx2.Client(
-            base_url=self.url,
-            headers={"authorization": f"Simple {key}"},
-            timeout=httpx2.Timeout(60.0, connect=5.0),
-            transport=transport,
-        )
+        if not (key.isascii() and key.isprintable()):
+            raise errors.Unauthenticated("the key holds characters that no key has; check PUSHPOINT_API_KEY")
+        try:
+            self._http = httpx2.Client(
+                base_url=self.url,
+                headers={"authorization": f"Simple {key}"},
+                timeout=httpx2.Timeout(60.0, connect=5.0),
+                transport=transport,
+            )
+        except httpx2.InvalidURL as error:
+            raise errors.ConfigError(f"{url} is not an address ({error}); check PUSHPOINT_URL") from error
 
     def __enter__(self) -> Self:
         return self
@@ -265,14 +274,17 @@ class Client:
         if answer.status_code == 404:
             return None
         self._checked(answer)
-        digests = dict(part.split("=:", 1) for part in answer.headers["repr-digest"].split(", "))
-        found = {name: base64.b64decode(value.rstrip(":")).hex() for name, value in digests.items()}
-        return Descriptor(
-            media_type=OCTETS,
-            digest=Digest(f"sha256:{found['sha-256']}"),
-            size=int(answer.headers["content-length"]),
-            md5=found["md5"],
-        )
+        try:
+            digests = dict(part.split("=:", 1) for part in answer.headers["repr-digest"].split(", "))
+            found = {name: base64.b64decode(value.rstrip(":")).hex() for name, value in digests.items()}
+            return Descriptor(
+                media_type=OCTETS,
+                digest=Digest(f"sha256:{found['sha-256']}"),
+                size=int(answer.headers["content-length"]),
+                md5=found["md5"],
+            )
+        except (KeyError, ValueError) as error:
+            raise self._strange() from error
 
     def link(self, path: DataPath, blob: Descriptor) -> bool:
         """Give bytes that the owner has stored before another name, without sending them.
@@ -320,11 +332,14 @@ class Client:
         Yields:
             Its pieces.
         """
-        with self._http.stream("GET", _data(path)) as answer:
-            if not answer.is_success:
-                answer.read()
-            self._checked(answer)
-            yield answer.iter_bytes(PIECE)
+        try:
+            with self._http.stream("GET", _data(path)) as answer:
+                if not answer.is_success:
+                    answer.read()
+                self._checked(answer)
+                yield answer.iter_bytes(PIECE)
+        except httpx2.TransportError as error:
+            raise self._unreachable(error) from error
 
     # -- calls ----------------------------------------------------------------------------------------------
 
@@ -355,10 +370,13 @@ class Client:
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
         self._checked(answer)
-        found = msgspec.json.decode(answer.content)
-        value = found.get("result")
-        if found["metadata"].get("content_type") == "binary":
-            value = base64.b64decode(value)
+        try:
+            found = msgspec.json.decode(answer.content)
+            value = found.get("result")
+            if found["metadata"].get("content_type") == "binary":
+                value = base64.b64decode(value)
+        except (msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise self._strange() from error
         lineage = {k.removeprefix("x-pushpoint-"): v for k, v in answer.headers.items() if k.startswith("x-pushpoint-")}
         return Result(value=value, metadata=found["metadata"], lineage=lineage, error=found.get("error"))
 
@@ -371,7 +389,7 @@ class Client:
         try:
             return msgspec.json.decode(answer.content, type=kind)
         except msgspec.DecodeError as error:
-            raise errors.Unavailable(f"{self.url} does not answer as a platform does; check PUSHPOINT_URL") from error
+            raise self._strange() from error
 
     def _pages(self, path: str, kind: type[T]) -> Iterator[T]:
         following = f"{path}?limit=200"
@@ -413,6 +431,9 @@ class Client:
             return answer
         raise _error(answer)
 
+    def _strange(self) -> errors.Unavailable:
+        return errors.Unavailable(f"{self.url} does not answer as a platform does; check PUSHPOINT_URL")
+
     def _unreachable(self, cause: BaseException | None) -> errors.Unavailable:
         why = str(cause) or type(cause).__name__
         return errors.Unavailable(
@@ -437,6 +458,8 @@ def _error(answer: httpx2.Response) -> errors.Error:
         found = {}
     if isinstance(found, str):
         found = {"message": f"{found}; check its name and whose key you use"}
+    if not isinstance(found, dict):
+        found = {}
     message = str(found.get("reason") or found.get("message") or f"{answer.request.url} answered {answer.status_code}")
     if answer.status_code == 401:
         message = f"{answer.request.url.host} does not accept this key; set PUSHPOINT_API_KEY to a valid one"

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
-from typing import NewType
+from typing import NewType, TypeAlias
 
 from pushpoint.errors import ModelMissing
 
@@ -22,6 +24,9 @@ Digest = NewType("Digest", str)
 
 OCTETS = "application/octet-stream"
 CHUNK = 1 << 20
+AHEAD = 3
+"""Chunks that are read ahead of the digests."""
+Chunk: TypeAlias = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,38 +52,56 @@ class Descriptor:
 
 
 class Hasher:
-    """MD5 and SHA-256 of one stream, side by side in two threads.
+    """MD5 and SHA-256 of one stream, side by side in threads of their own; and whatever else is to see every chunk.
 
-    MD5 is the slower of the two, so the stronger digest costs nothing where there is a second core. Feed it large
-    chunks (a mebibyte): hashlib releases the interpreter lock for the length of a chunk.
+    MD5 is the slowest of them, so the stronger digest costs nothing where there is a second core. Feed it large chunks
+    (a mebibyte): hashlib releases the interpreter lock for the length of a chunk.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *others: Callable[[Chunk], object], ahead: int = 0) -> None:
+        """Start with nothing.
+
+        Args:
+            others: Called with every chunk in order, each in a thread of its own.
+            ahead: Chunks that may wait, so that one of the threads can be late without holding up the others.
+        """
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._sha256 = hashlib.sha256()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="sha256")
+        self._lines = [(line, ThreadPoolExecutor(1)) for line in (self._md5.update, self._sha256.update, *others)]
+        self._pending: deque[list[Future[object]]] = deque()
+        self._ahead = ahead
         self.size = 0
 
-    def update(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Take in the next chunk; it may be reused when this returns."""
+    def update(self, chunk: Chunk) -> None:
+        """Take in the next chunk; it may be reused when `ahead` more have been taken in."""
         self.size += len(chunk)
-        other = self._pool.submit(self._sha256.update, chunk)
-        self._md5.update(chunk)
-        other.result()
+        self._pending.append([threads.submit(line, chunk) for line, threads in self._lines])
+        self._wait(self._ahead)
 
     def finish(self, *, media_type: str = OCTETS) -> Descriptor:
-        """Say what was taken in, and free the thread.
+        """Say what was taken in, and free the threads.
 
         Returns:
             Descriptor of all the chunks in order.
         """
-        self._pool.shutdown()
+        self._wait(0)
+        self.close()
         return Descriptor(
             media_type=media_type,
             digest=Digest(f"sha256:{self._sha256.hexdigest()}"),
             size=self.size,
             md5=self._md5.hexdigest(),
         )
+
+    def close(self) -> None:
+        """Free the threads; chunks that wait are forgotten, those under way are finished."""
+        for _, threads in self._lines:
+            threads.shutdown(cancel_futures=True)
+
+    def _wait(self, left: int) -> None:
+        while len(self._pending) > left:
+            for done in self._pending.popleft():
+                done.result()
 
 
 def describe(
@@ -93,7 +116,7 @@ def describe(
     Args:
         path: File to read.
         media_type: Media type to record; not guessed.
-        chunk: Bytes per read; also the most memory used.
+        chunk: Bytes per read.
         progress: Told the size of each chunk, in bytes.
 
     Returns:
@@ -118,13 +141,14 @@ def describe(
     with file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ModelMissing(str(path), "is not a regular file; set `model-path` to the file to deploy")
-        hasher = Hasher()
-        buffer = memoryview(bytearray(chunk))
-        while size := file.readinto(buffer):
+        hasher = Hasher(ahead=AHEAD)
+        for buffer in cycle([memoryview(bytearray(chunk)) for _ in range(AHEAD + 1)]):
+            size = file.readinto(buffer)
+            if not size:
+                return hasher.finish(media_type=media_type)
             hasher.update(buffer[:size])
             if progress:
                 progress(size)
-    return hasher.finish(media_type=media_type)
 
 
 def describe_bytes(chunks: Iterable[bytes], *, media_type: str = OCTETS) -> Descriptor:

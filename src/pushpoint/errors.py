@@ -25,6 +25,7 @@ Error
     AlreadyExists
     IllegalTransition
     InUse
+    PushRejected
     Superseded
   NotFound
   Unavailable
@@ -235,6 +236,10 @@ class InUse(Conflict):
     def __init__(self, what: str, referrers: Sequence[str]) -> None:
         self.what, self.referrers = what, tuple(referrers)
         super().__init__(f"{what} is needed by {', '.join(referrers)}; delete those first")
+
+
+class PushRejected(Conflict):
+    """The remote's branch moved meanwhile; fetch, redo on top, push again."""
 
 
 class Superseded(Conflict):

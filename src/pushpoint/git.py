@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pushpoint.errors import ConfigError, Conflict, Refused, Unauthenticated, Unavailable
+from pushpoint.errors import ConfigError, PushRejected, Refused, Unauthenticated, Unavailable
 
 _PASSED = (
     "PATH",
@@ -37,10 +37,6 @@ _SAFE = {
     "gc.auto": "0",
 }
 _SAFE |= {"protocol.https.allow": "always", "protocol.file.allow": "user", "credential.helper": ""}
-
-
-class PushRejected(Conflict):
-    """The remote's branch moved meanwhile; fetch, redo on top, push again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +138,9 @@ def run(
         raise ConfigError(f"git {arguments[0]} failed: {said or done.returncode}")
     if "rejected" in said or "cannot lock ref" in said or "fetch first" in said:
         raise PushRejected(f"{remote.url} moved meanwhile; fetch and push again")
-    if "Authentication failed" in said or "401" in said or "could not read Username" in said:
+    if "Authentication failed" in said or "error: 401" in said or "could not read Username" in said:
         raise Unauthenticated(f"{remote.url} did not accept the key; check PUSHPOINT_API_KEY")
-    if "403" in said:
+    if "error: 403" in said:  # the bare number may be a part of a port
         raise Refused(f"{remote.url} refuses this key; ask its owner for one that may manage the algorithm")
     raise Unavailable(f"git {arguments[0]} against {remote.url} failed: {said}; try again later")
 

@@ -38,11 +38,17 @@ def printable(text: str) -> str:
 
 
 class Report:
-    """Says what happens, in the order it happens."""
+    """Says what happens, in the order it happens.
+
+    Attributes:
+        seconds: What each step took.
+        parts: What parts of steps took, by their own names.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self.seconds: dict[str, float] = {}
+        self.parts: dict[str, float] = {}
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

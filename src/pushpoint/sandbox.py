@@ -31,6 +31,8 @@ ETC = (
     "/etc/ssl/openssl.cnf",
     "/sys/devices/system/cpu",  # numerical libraries count the processors there
 )
+PARTS = ("bin", "include", "lib", "lib64", "share", "ssl")
+"""Of an installation of Python; not its root, which may be somebody's home."""
 ETC_OF_NETWORK = ("/etc/gai.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf", "/etc/services")
 
 
@@ -86,7 +88,8 @@ class Sandbox:
         if self.program is None:
             enter = 'cd -- "$0" && exec /usr/bin/env -i -- "$@"'
             return ["/bin/sh", "-c", enter, str(directory), *assignments, *argv]
-        command = [self.program, *self.options]
+        # /proc/1 inside is bubblewrap itself, whose environment can be read there: it gets none
+        command = ["/usr/bin/env", "-i", "--", self.program, *self.options]
         command += ["--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]
         command += ["--hostname", "pushpoint", "--uid", NOBODY, "--gid", NOBODY, "--cap-drop", "ALL"]
         command += ["--die-with-parent", "--new-session", "--ro-bind", "/usr", "/usr"]
@@ -105,7 +108,7 @@ class Sandbox:
             command += ["--ro-bind-try", str(shown), str(shown)]
         for shown in (*writable, scratch):
             command += ["--bind", str(shown), str(shown)]
-        command += ["--chdir", str(directory), "--clearenv"]
+        command += ["--chdir", str(directory)]
         for name, value in variables.items():
             command += ["--setenv", name, value]
         return [*command, "--", *argv]
@@ -134,11 +137,12 @@ def find_sandbox() -> Sandbox:
 def interpreter(python: Path) -> list[Path]:
     """Say which folders an environment's interpreter needs besides the environment.
 
-    Found by following the links of `python`, never by running it: an environment is written by its packages. A folder
-    counts only if Python's own library is in it, so a planted link shows nothing else.
+    Found by following the links of `python`, never by running it: an environment is written by its packages. An
+    installation counts only if Python's own library is in it, and of it only Python's folders: a planted link, or an
+    installation right in somebody's home, shows nothing else.
 
     Returns:
-        Installation folders outside /usr, under each name they are known by.
+        Folders of installations outside /usr, under each name they are known by.
     """
     candidates: list[Path] = []
     step = Path(os.path.abspath(python))
@@ -149,7 +153,8 @@ def interpreter(python: Path) -> list[Path]:
         step = Path(os.path.abspath(step.parent / step.readlink()))
     candidates.append(Path(os.path.realpath(python)).parent.parent)
     found = dict.fromkeys(candidate for candidate in candidates if any(candidate.glob("lib/python3*/os.py")))
-    return [candidate for candidate in found if not candidate.is_relative_to("/usr")]
+    outside = [prefix for prefix in found if prefix != Path("/") and not prefix.is_relative_to("/usr")]
+    return [prefix / part for prefix in outside for part in PARTS if (prefix / part).is_dir()]
 
 
 def _bubblewrap() -> str | None:

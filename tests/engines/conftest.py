@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -177,7 +178,11 @@ async def tasks() -> int:
 
 def open_descriptors() -> set[str]:
     folder = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
-    return {name for name in os.listdir(folder) if os.path.exists(os.path.join(folder, name))}
+    found = {}
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):  # the one we are listing with
+            found[name] = os.readlink(os.path.join(folder, name)) if sys.platform == "linux" else name
+    return {name for name, file in found.items() if file != "/dev/null"}  # uvloop keeps one in reserve
 
 
 def is_running(pid: int) -> bool:

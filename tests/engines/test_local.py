@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import http.server
+import itertools
 import json
 import os
 import signal
@@ -147,7 +148,7 @@ def test_a_call_that_hangs_is_cut_in_time_and_its_worker_replaced(platform: Plat
     for input in ("busy", 60):
         started = time.monotonic()
         failure = platform.failure(pool, input, timeout=0.3)
-        assert time.monotonic() - started < 0.8
+        assert time.monotonic() - started < 1.5
         assert failure.error_type == "TimeoutError"
         assert "0.3 seconds" in failure.message
     assert platform.answer(pool, 0.01) == 0.01
@@ -177,7 +178,7 @@ def test_a_quiet_worker_that_no_longer_answers_pings_is_replaced(
 
 def test_calls_wait_in_the_order_they_came_and_their_waiting_counts(platform: Platform) -> None:
     pool = platform.start("hangs")
-    first = begin(platform, pool, 0.6)
+    first = begin(platform, pool, 1.0)
     time.sleep(0.1)
     impatient = begin(platform, pool, 0, timeout=0.2)
     later = [begin(platform, pool, number / 1000) for number in range(5)]
@@ -301,12 +302,13 @@ def test_a_replacement_that_cannot_start_is_tried_again_ever_more_slowly_until_i
     pool = platform.start("flaky", code=code)
     (code / "broken").touch()
     platform.failure(pool)
-    eventually(lambda: len(attempts.read_text().split()) >= 4, 15)
+    eventually(lambda: len(attempts.read_text().split()) >= 5, 20)
     assert "broken" in platform.failure(pool, timeout=5).message
     times = [float(line) for line in attempts.read_text().split()]
-    assert times[3] - times[2] > times[2] - times[1] > 0.1
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times[:5])]
+    assert all(pause > least for pause, least in zip(pauses, (0.1, 0.2, 0.4, 0.8), strict=True))
     (code / "broken").unlink()
-    eventually(lambda: pool.live_replicas == 1, 15)
+    eventually(lambda: pool.live_replicas == 1, 20)
 
 
 # -- the model ----------------------------------------------------------------------------------------------
@@ -404,6 +406,9 @@ def test_an_algorithm_calls_the_platform_as_its_caller_and_while_loading_as_its_
             ("/v1/whoami?x=2", "Simple second", b""),
         ]
         assert json.loads(answer["called"][1])["result"] == "Simple first"
+        platform.answer(pool, content_type="text", data=b"later", token="third")
+        eventually(lambda: len(heard) == 4)
+        assert heard[3] == ("/v1/later", "Simple the-owners", b"")
         platform.run(platform.engine.stop())
 
 
@@ -521,13 +526,11 @@ def test_a_confined_worker_cannot_leave_its_sandbox(platform: Platform, bubblewr
 
 def test_another_event_loop_will_do(tmp_path: Path, sandbox: Sandbox, environment: Path, bytecode: Path) -> None:
     for loop in running(uvloop.new_event_loop()):
-        print({name: os.readlink(f'/proc/self/fd/{name}') for name in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{name}')})
         for platform in tidy(tmp_path, sandbox, environment, bytecode, loop):
             pool = platform.start("dies_in_apply")
             assert platform.failure(pool, "exit").error_type == "SystemExit"
             assert isinstance(platform.answer(pool, "live"), int)
             pool.drain(5)
-            print({name: os.readlink(f'/proc/self/fd/{name}') for name in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{name}')})
 
 
 def test_an_engine_removes_what_one_before_it_left(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def deploy(
             "endpoint": f"{plan.url}/v1/algo/{plan.algorithm}",
             "seconds": seconds,
             "steps": report.seconds,
+            "parts": report.parts,
         }
         typer.echo(msgspec.json.encode(found))
         return

@@ -18,6 +18,7 @@ from pushpoint.deploy.release import publish, roll_out, wait_for_build
 from pushpoint.deploy.train import Training, deploy_id, is_unchanged, train
 from pushpoint.deploy.upload import upload
 from pushpoint.digests import describe
+from pushpoint.errors import Superseded
 from pushpoint.formats import format_of
 from pushpoint.manifest import Manifest
 from pushpoint.report import Report
@@ -66,4 +67,8 @@ def deploy(
     if plan.publish == "none":
         return None
     version = journal.step(publish, plan, build, commit, client=client, report=report)
-    return roll_out(plan, version, manifest.deploy_id, client=client, report=report)
+    try:
+        return roll_out(plan, version, manifest.deploy_id, client=client, report=report)
+    except Superseded:
+        journal.forget()  # what was noted leads to a release that is over
+        raise

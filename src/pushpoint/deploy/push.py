@@ -1,7 +1,7 @@
 """Manifest + inference code -> one commit on the algorithm's repository.
 
-The commit's tree is the inference folder, mirrored, plus the manifest; without a folder, what is there plus the
-manifest. Author, time and content come from recorded values, so the same step again makes the same commit. When the
+The commit's tree is the inference folder, mirrored as the commit holds it, plus the manifest; without a folder, what is
+there plus the manifest. Author, time and content come from recorded values, so the same step again makes the same commit. When the
 branch moved meanwhile, the commit is made anew on top, unless what is there came from a later commit of the ML
 repository: the newest commit wins.
 """
@@ -20,7 +20,7 @@ from pushpoint import manifest as manifests
 from pushpoint.client import Client
 from pushpoint.deploy.plan import Plan, comes_later
 from pushpoint.digests import describe
-from pushpoint.errors import ConfigError, Superseded, Unavailable
+from pushpoint.errors import ConfigError, PushRejected, Superseded, Unavailable
 from pushpoint.manifest import Manifest
 from pushpoint.report import Report
 
@@ -30,6 +30,8 @@ KEPT = ("algorithmia.conf",)
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".ipynb_checkpoints", ".git", ".pushpoint")
 _TRAILER = "Pushpoint-Deploy-Id"
 _TRIES = 8
+_TRIES_ALONE = 2
+"""Tries after which a branch that did not move tells that no race is the reason."""
 
 
 def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report) -> str:
@@ -40,7 +42,7 @@ def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report) -> s
 
     Raises:
         Superseded: A later commit of the ML repository was deployed meanwhile.
-        Unavailable: Others pushed again and again.
+        Unavailable: Others pushed again and again, or the repository takes no push.
     """
     client.create(plan.name)
     remote = git.Remote(*client.repository(plan.name))
@@ -57,10 +59,14 @@ def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report) -> s
             commit = _commit(plan, manifest, clone, tip)
             try:
                 git.run(["push", "--quiet", "origin", f"{commit}:refs/heads/{BRANCH}"], directory=clone, remote=remote)
-            except git.PushRejected:
+            except PushRejected:
                 report.line("someone else pushed meanwhile; doing it again on top")
                 time.sleep(random.uniform(0.05, 0.3) * (attempt + 1))  # noqa: S311 - spreads the racers
                 git.run(["fetch", "--quiet", "origin"], directory=clone, remote=remote)
+                stays = tip == git.text(["rev-parse", f"refs/remotes/origin/{BRANCH}"], directory=clone)
+                if stays and attempt >= _TRIES_ALONE:
+                    why = "does not take the push, though nobody else pushes"
+                    raise Unavailable(f"{remote.url} {why}; look at the platform's disk and deploy again") from None
                 continue
             report.line(f"commit {commit[:12]} on {remote.url}")
             return commit
@@ -100,7 +106,7 @@ def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str) -> str:
     previous = describe(file).digest if file.is_file() and not file.is_symlink() else None
     extra = _others(file)
     if plan.inference:
-        folder = Path(plan.root) / plan.inference
+        folder = _laid_out(plan, clone.with_name("commit"))
         extra = _others(folder / manifests.FILE) | extra
         for path in clone.iterdir():
             if path.name != ".git" and path.name not in KEPT:
@@ -108,8 +114,7 @@ def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str) -> str:
         shutil.copytree(folder, clone, symlinks=True, ignore=_IGNORED, dirs_exist_ok=True)
     file.unlink(missing_ok=True)  # a link there must not be followed
     file.write_text(manifests.write(replace(manifest, previous=previous, extra=extra)), encoding="utf-8")
-    git.run(["add", "--all", "--", "."], directory=clone)
-    git.run(["add", "--force", "--", manifests.FILE], directory=clone)
+    git.run(["add", "--all", "--force", "--", "."], directory=clone)
     tree = git.text(["write-tree"], directory=clone)
     when = f"{int(manifest.created.timestamp())} +0000"
     name = {"GIT_AUTHOR_NAME": "Pushpoint", "GIT_AUTHOR_EMAIL": "pushpoint@localhost", "GIT_AUTHOR_DATE": when}
@@ -122,6 +127,24 @@ def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str) -> str:
         ["commit-tree", tree, "-p", tip], directory=clone, variables=name, stdin=title.encode("utf-8", "replace")
     )
     return made.decode().strip()
+
+
+def _laid_out(plan: Plan, place: Path) -> Path:
+    # From the commit, not from the work tree: what git ignores there is nobody else's business, and a notebook may have
+    # written to it. The whole index is read, because attributes of other folders may say how the files are laid out.
+    root, commit = Path(plan.root), plan.source.commit
+    shutil.rmtree(place, ignore_errors=True)
+    index = {"GIT_INDEX_FILE": str(place.with_suffix(".index"))}
+    git.run(["read-tree", commit], directory=root, variables=index, isolated=False)
+    paths = "".join(f"{path}\0" for path, _ in git.entries(root, commit, [str(plan.inference)]))
+    git.run(
+        ["checkout-index", "--force", "-z", "--stdin", f"--prefix={place}/"],
+        directory=root,
+        variables=index,
+        stdin=paths.encode("utf-8", "surrogateescape"),
+        isolated=False,
+    )
+    return place / str(plan.inference)
 
 
 def _others(file: Path) -> dict[str, manifests.JSON]:

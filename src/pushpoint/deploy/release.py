@@ -86,6 +86,8 @@ def roll_out(plan: Plan, version: str, deploy_id: str, *, client: Client, report
     """
     with report.step("roll out"):
         begun = client.roll_out(plan.name, version, deploy_id=deploy_id)
+        if begun.state in {DeploymentState.DRAINING, DeploymentState.RETIRED}:
+            raise Superseded(f"version {version} was live already and was replaced since; deploy again to begin anew")
         return wait_until_live(plan.name, begun, client=client, report=report)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pushpoint import runtime
 from pushpoint.deploy.plan import Plan
@@ -20,8 +21,10 @@ from pushpoint.digests import Descriptor, describe
 from pushpoint.environments import make_environment
 from pushpoint.errors import ModelMissing
 from pushpoint.manifest import Provenance
-from pushpoint.notebooks import CellEvent, execute, scrub
 from pushpoint.report import Report
+
+if TYPE_CHECKING:
+    from pushpoint.notebooks import CellEvent
 
 KERNEL = ("ipykernel", "pip")
 """What a notebook needs besides its requirements: a kernel, and what `%pip` calls."""
@@ -73,6 +76,8 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
             finished=now,
             provenance=replace(_caused(os.environ), code_tree=plan.code_tree, finished=now.isoformat()),
         )
+    from pushpoint.notebooks import execute, scrub  # the slowest import of all, so only where there is a notebook
+
     before = _stamp(model)
     environment = make_environment(
         root / plan.requirements if plan.requirements else None,
@@ -82,6 +87,7 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
         say=report.line,
     )
     report.line(f"environment {'reused' if environment.reused else 'made'} in {environment.seconds:.1f} s")
+    report.parts["environment"] = round(environment.seconds, 3)
     variables = scrub(os.environ, secrets)
     variables["PATH"] = f"{environment.path / 'bin'}{os.pathsep}{variables.get('PATH', os.defpath)}"
     variables["VIRTUAL_ENV"] = str(environment.path)
@@ -102,6 +108,7 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
     finally:
         if executed.exists():
             report.line(f"executed notebook: {executed.relative_to(root)}")
+    report.parts["cells"] = round(sum(cell.seconds for cell in execution.cells), 3)
     after = _stamp(model)
     if not after:
         why = f"was not written by {plan.notebook}; set `model-path`, or save the model there"

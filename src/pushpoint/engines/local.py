@@ -150,6 +150,11 @@ class LocalPool:
         """Workers that can answer, now or after the call they are at."""
         return self._supervisor.live_replicas
 
+    @property
+    def load_seconds(self) -> float:
+        """What verifying the model, import and load took in the newest worker."""
+        return self._supervisor.load_seconds
+
     def begin(self) -> None:
         """Start the workers; the engine calls this, on the loop."""
         if not self._closed.is_set():

@@ -371,6 +371,7 @@ class Supervisor:
         failure: Why the newest start failed, while no worker is ready.
         in_flight: Calls that were taken and not yet answered.
         last_used: When the latest call began or ended, in seconds of `time.monotonic`.
+        load_seconds: What verifying the model, import and load took in the newest worker.
     """
 
     def __init__(
@@ -379,6 +380,7 @@ class Supervisor:
         self.failure: Failure | None = None
         self.in_flight = 0
         self.last_used = time.monotonic()
+        self.load_seconds = 0.0
         self._make = make
         self._replicas = replicas
         self._on_started = on_started
@@ -473,6 +475,7 @@ class Supervisor:
             self._workers.add(worker)
             try:
                 ready = await worker.start(self._make)
+                self.load_seconds = ready.seconds
                 if ready.failure is None:
                     self.failure = None
                     self._offer(worker)

@@ -208,6 +208,7 @@ def put(
     Raises:
         AlreadyExists: `create_only`, and the file holds other bytes.
         InUse: A release needs the bytes that are there.
+        NotFound: There is no such collection.
     """
     inside = writable(database, actor, path)
     if draft:
@@ -224,6 +225,8 @@ def put(
             select(files.c.digest).where(files.c.collection_id == inside.id, files.c.name == path.file)
         ).scalar()
         if there is None:
+            if connection.execute(select(collections.c.id).where(collections.c.id == inside.id)).scalar() is None:
+                raise NotFound(f"data://{path.owner}/{path.collection} was deleted meanwhile; create it again")
             connection.execute(insert(files).values(collection_id=inside.id, name=path.file, **values))
         elif there == blob.digest:
             return

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from sqlalchemy import ColumnElement, RowMapping, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from pushpoint.databases import Database, reading, writing
 from pushpoint.databases.tables import algorithms, deployments
@@ -44,19 +43,16 @@ def begin(
         "actor": actor.account.name,
         "created": datetime.now(UTC),
     }
-    try:
-        with writing(database) as connection:
+    same = (
+        (deployments.c.algorithm_id == algorithm.id)
+        & (deployments.c.deploy_id == deploy_id)
+        & deployments.c.state.not_in((DeploymentState.FAILED, DeploymentState.SUPERSEDED))
+    )
+    with writing(database) as connection:  # one transaction: what is found cannot fail before it is answered
+        there = connection.execute(select(deployments.c.id).where(same)).scalar()
+        if there is None:
             connection.execute(insert(deployments).values(**values))
-    except IntegrityError:
-        found = _first(
-            database,
-            (deployments.c.algorithm_id == algorithm.id)
-            & (deployments.c.deploy_id == deploy_id)
-            & deployments.c.state.not_in((DeploymentState.FAILED, DeploymentState.SUPERSEDED)),
-        )
-        assert found  # noqa: S101 - the index just said so
-        return found, False
-    return find(database, algorithm, str(values["id"])), True
+    return _get(database, there or str(values["id"])), there is None
 
 
 def move(database: Database, deployment: Deployment, to: DeploymentState, *, reason: str = "") -> Deployment:

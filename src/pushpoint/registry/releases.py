@@ -12,7 +12,7 @@ from pushpoint.databases import Database, reading, writing
 from pushpoint.databases.tables import builds, releases
 from pushpoint.errors import AlreadyExists, InvalidRequest, NotFound
 from pushpoint.lifecycle import BuildState
-from pushpoint.names import Version, is_commit, version, version_prefix
+from pushpoint.names import Version, data_path, is_commit, version, version_prefix
 from pushpoint.records import Actor, Algorithm, Build, Release
 from pushpoint.registry.builds import build_of, of_commit
 from pushpoint.registry.history import record
@@ -75,7 +75,7 @@ def publish(
                     is_public=is_public,
                     notes=notes,
                     sample_input=sample_input,
-                    model_uri=build.manifest.uri if build.manifest else None,
+                    model_uri=str(data_path(build.manifest.uri)) if build.manifest else None,
                     published=release.published,
                 )
             )

@@ -39,6 +39,7 @@ class Forwarder:
 
     Attributes:
         token: Credential of the call being served; the worker changes it with each call.
+        server: The listener itself.
         url: What the algorithm's client is told to be the platform.
     """
 
@@ -51,9 +52,9 @@ class Forwarder:
             prefix = "/" + secret
 
         Handler.api_socket = api_socket
-        server = _Server(("127.0.0.1", 0), Handler)
-        self.url = "http://127.0.0.1:{}/{}".format(server.server_address[1], secret)
-        threading.Thread(target=server.serve_forever, name="forward", daemon=True).start()
+        self.server = _Server(("127.0.0.1", 0), Handler)
+        self.url = "http://127.0.0.1:{}/{}".format(self.server.server_address[1], secret)
+        threading.Thread(target=self.server.serve_forever, name="forward", daemon=True).start()
 
 
 class _Server(ThreadingHTTPServer):

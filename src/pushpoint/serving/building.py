@@ -6,6 +6,7 @@ the log; what is live is not touched here.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from uv import find_uv_bin
 from pushpoint import manifest as manifests
 from pushpoint.databases import Database
 from pushpoint.environments import make_environment
-from pushpoint.errors import Error, InvalidRequest
+from pushpoint.errors import Error, InvalidRequest, RolloutFailed
 from pushpoint.lifecycle import BuildState
 from pushpoint.records import Algorithm, Build
 from pushpoint.registry import algorithms, builds, repositories
@@ -46,7 +47,9 @@ class Builder:
         """Fail the builds that were cut off, and build every head that has no build."""
         found = {algorithm.id: algorithm for algorithm in algorithms.every(self._database)}
         for build in builds.unfinished(self._database):
-            self._log(build).open("a").write("The platform was stopped meanwhile; build again.\n")
+            self._folder(build).mkdir(parents=True, exist_ok=True)  # it may have ended before it made one
+            with self._log(build).open("a") as file:
+                file.write("The platform was stopped meanwhile; build again.\n")
             builds.finish(self._database, build, BuildState.FAILED)
         for algorithm in found.values():
             repositories.create(self._root, algorithm)
@@ -135,6 +138,10 @@ class Builder:
             try:
                 environment = self._make(algorithm, build, say)
                 state = BuildState.SUCCEEDED
+            except RolloutFailed as error:  # import and load were tried
+                if error.failure and error.failure.stacktrace:
+                    say(error.failure.stacktrace.rstrip())
+                say(f"failed: {error.reason}")
             except Error as error:
                 say(f"failed: {error}")
             except Exception:
@@ -154,6 +161,7 @@ class Builder:
         root = self._home / "environments"
 
         shown = [code, Path(find_uv_bin()), *interpreter(Path(sys.executable))]
+        shown += [Path(os.environ[name]) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
 
         def contained(argv: Sequence[str], writable: Sequence[Path]) -> Sequence[str]:
             return self._sandbox.command(

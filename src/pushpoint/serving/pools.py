@@ -108,7 +108,7 @@ class Pools:
             pool = self._engine.start(launch)
             try:
                 pool.ready(timeout=START_TIMEOUT)
-                say("import and load succeeded")
+                say(f"import and load succeeded in {pool.load_seconds:.3f} s")
             finally:
                 pool.drain(timeout=DRAIN_TIMEOUT)
 

@@ -19,7 +19,7 @@ from pushpoint.engines.local import LocalPool
 from pushpoint.errors import Error, RolloutFailed, Superseded
 from pushpoint.lifecycle import DeploymentState
 from pushpoint.names import AlgorithmName
-from pushpoint.records import Actor, Algorithm, Deployment, Release
+from pushpoint.records import Actor, Algorithm, Build, Deployment, Release
 from pushpoint.registry import accounts, algorithms, deployments, repositories
 from pushpoint.runtime.messages import Call
 from pushpoint.serving import smoke
@@ -87,8 +87,7 @@ class Rollouts:
         before = deployments.live(self._database, algorithm)
         is_running = before is not None and before.release.build.id == build.id
         try:
-            pool = self._pools.acquire(algorithm, build)
-            pool.ready(timeout=START_TIMEOUT)
+            pool = self._start(algorithm, build)
             deployment = deployments.move(self._database, deployment, DeploymentState.VERIFYING)
             self._smoke(algorithm, deployment.release, pool)
             before, deployment = self._switch(name, deployment)
@@ -101,12 +100,27 @@ class Rollouts:
             log.exception("a rollout hit a bug", deployment=deployment.id)
             self._end(deployment, RolloutFailed("the platform has a bug; its log tells more"))
             return
-        log.info("live", algorithm=str(name), version=str(deployment.release.version), generation=deployment.generation)
+        log.info(
+            "live",
+            algorithm=str(name),
+            version=str(deployment.release.version),
+            generation=deployment.generation,
+            load_seconds=round(pool.load_seconds, 3),
+        )
         if before:
             if before.release.build.id != build.id:
                 self._pools.release(before.release.build)
             before = deployments.find(self._database, algorithm, before.id)
             deployments.move(self._database, before, DeploymentState.RETIRED)
+
+    def _start(self, algorithm: Algorithm, build: Build) -> LocalPool:
+        pool = self._pools.acquire(algorithm, build)
+        try:
+            pool.ready(timeout=START_TIMEOUT)
+        except RolloutFailed as error:
+            why = f"it did not start: {error.reason}; mend the inference code and deploy again"
+            raise RolloutFailed(why, failure=error.failure) from error
+        return pool
 
     def _switch(self, name: AlgorithmName, deployment: Deployment) -> tuple[Deployment | None, Deployment]:
         while True:

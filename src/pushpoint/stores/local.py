@@ -1,19 +1,24 @@
 """A directory of blobs, keyed by digest.
 
-The atomic step is `os.link`: a blob is written under another name, synced, and only then given its own, so a key either
-names all of the bytes or does not exist. Acknowledged means synced: the file's bytes and the folder's entry.
+The atomic step is `os.replace`: a blob is written under another name, synced, and only then given its own, so a key
+either names all of the bytes or does not exist, and bytes that were damaged are whole again when they are sent again.
+Acknowledged means synced: the file's bytes and the folder's entry.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import BinaryIO, Self
 
-from pushpoint.digests import Descriptor, Digest
+from pushpoint.digests import Chunk, Descriptor, Digest
 from pushpoint.errors import NotFound
+
+SYNC_EVERY = 64 << 20
+"""Bytes after which a file that is being written is synced for the first time, and again."""
 
 
 class LocalStore:
@@ -57,11 +62,9 @@ class LocalStore:
         path = self.path(expected.digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.chmod(0o444)
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
+        draft.replace(path)
         for folder in (path.parent, path.parent.parent, self._root):
             _sync(folder)
-        draft.unlink()
 
     def open(self, digest: Digest) -> BinaryIO:
         """Open a blob for reading.
@@ -76,6 +79,44 @@ class LocalStore:
             return self.path(digest).open("rb", buffering=0)
         except FileNotFoundError as error:
             raise NotFound(f"the store has no blob {digest}; run `pushpoint verify`") from error
+
+
+class Writer:
+    """A new file whose bytes go to disk while more are written, so that the last sync has little left to do."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("xb", buffering=0)
+        self._thread = ThreadPoolExecutor(1)
+        self._syncing: Future[None] | None = None
+        self._unsynced = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown()
+        self._file.close()
+
+    def write(self, chunk: Chunk) -> None:
+        """Write a chunk, all of it."""
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        self._unsynced += len(chunk)
+        if self._unsynced >= SYNC_EVERY and (self._syncing is None or self._syncing.done()):
+            self._settle()
+            self._syncing, self._unsynced = self._thread.submit(os.fsync, self._file.fileno()), 0
+
+    def sync(self) -> None:
+        """Return when everything is on disk."""
+        self._settle()
+        os.fsync(self._file.fileno())
+
+    def _settle(self) -> None:
+        if self._syncing:
+            self._syncing.result()  # the system tells of a failed write once, so it must be heard
 
 
 def _sync(folder: Path) -> None:

@@ -60,14 +60,14 @@ def create_app(services: Services) -> ASGIApp:
     guards.check_routes(management)
     mounted: list[tuple[bytes, ASGIApp]] = [
         (b"/v1/algo/", calls.application(services)),
-        (b"/v1/data", data.application(services)),
+        (b"/v1/data/", data.application(services)),
         (b"/git/", git.application(services)),
     ]
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         raw = scope["raw_path"]
         for prefix, mount in mounted:
-            if raw.startswith(prefix):
+            if raw.startswith(prefix) or raw == prefix.rstrip(b"/"):
                 await mount(scope, receive, send)
                 return
         await management(scope, receive, send)

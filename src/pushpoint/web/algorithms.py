@@ -17,6 +17,37 @@ from pushpoint.web.errors import NoSuchAlgorithm
 ROOT = "/v1/algorithms/{owner:str}/{name:str}"
 
 
+def callability(settings: dict[str, Any]) -> str | None:
+    """Read who may call, from the settings of a request.
+
+    Args:
+        settings: As the wire gave them.
+
+    Returns:
+        `public`, `private`, or none if they do not say.
+
+    Raises:
+        InvalidRequest: They say something else.
+    """
+    found = settings.get("algorithm_callability")
+    if found not in (None, "public", "private"):
+        raise InvalidRequest("`algorithm_callability` is `public` or `private`; leave it out to keep what it is")
+    return found
+
+
+def sample_input(info: dict[str, Any]) -> str | None:
+    """Read the sample input of a request.
+
+    Args:
+        info: Its `version_info`.
+
+    Returns:
+        JSON text, or none.
+    """
+    found = info.get("sample_input")
+    return found if found is None or isinstance(found, str) else wire.encode(found).decode()
+
+
 def seen(services: Services, actor: Actor, owner: str, name: str, *, own: bool = False) -> Algorithm:
     """Find the algorithm that a path names.
 
@@ -56,7 +87,7 @@ def create(services: Services, actor: Actor, owner: str, body: bytes) -> dict[st
         summary=str(details.get("summary") or ""),
         tagline=str(details.get("tagline") or ""),
         settings=settings | {"algorithm_callability": "private"},
-        sample_input=str(info["sample_input"]) if info.get("sample_input") is not None else None,
+        sample_input=sample_input(info),
     )
     repositories.create(services.repositories, algorithm)
     return wire.algorithm_object(algorithm)
@@ -84,10 +115,6 @@ def update(services: Services, actor: Actor, owner: str, name: str, body: bytes)
     settings, info = asked.get("settings") or {}, asked.get("version_info") or {}
     if not isinstance(settings, dict) or not isinstance(info, dict):
         raise InvalidRequest("`settings` and `version_info` are objects; see the HTTP reference")
-    algorithms.change(
-        services.database,
-        algorithm,
-        settings=settings,
-        sample_input=str(info["sample_input"]) if info.get("sample_input") is not None else None,
-    )
+    callability(settings)
+    algorithms.change(services.database, algorithm, settings=settings, sample_input=sample_input(info))
     return wire.algorithm_object(seen(services, actor, owner, name))

@@ -9,11 +9,15 @@ from litestar import get, post
 from pushpoint import wire
 from pushpoint.errors import InvalidRequest, NotFound
 from pushpoint.lifecycle import BuildState
+from pushpoint.names import is_commit
 from pushpoint.records import Actor
 from pushpoint.registry import builds, releases, repositories
 from pushpoint.serving import Services
 from pushpoint.web.algorithms import ROOT, seen
 from pushpoint.web.paging import paged
+
+LARGEST_OFFSET = 1 << 40
+"""Bytes; no log is longer, and file systems take no offset that is much larger."""
 
 
 @post(f"{ROOT}/compile", opt={"scope": "manage"}, sync_to_thread=True, status_code=200)
@@ -27,7 +31,7 @@ def compile_head(
     algorithm = seen(services, actor, owner, name, own=True)
     repository = repositories.path(services.repositories, algorithm)
     commit = wire.lenient(body).get("commitSha") or repositories.head(repository)
-    if not isinstance(commit, str):
+    if not isinstance(commit, str) or not is_commit(commit):
         raise InvalidRequest("`commitSha` is not a commit; push one and name it by its 40 digits")
     build = services.builder.submit(algorithm, commit)
     if wait:
@@ -68,8 +72,9 @@ def logs(
     finished = build.state is not BuildState.IN_PROGRESS
     if offset is None and not finished:
         raise NotFound(f"build {build_id} is not finished; wait, or give an offset to read what there is")
-    text = services.builder.read_log(build, offset=max(0, offset or 0))
-    return wire.LogView(logs=text.decode("utf-8", "replace"), next=max(0, offset or 0) + len(text), finished=finished)
+    begin = min(max(0, offset or 0), LARGEST_OFFSET)
+    text = services.builder.read_log(build, offset=begin)
+    return wire.LogView(logs=text.decode("utf-8", "replace"), next=begin + len(text), finished=finished)
 
 
 @get(f"{ROOT}/builds/{{build_id:str}}/output", opt={"scope": "manage"}, sync_to_thread=True)

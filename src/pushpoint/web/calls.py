@@ -39,7 +39,7 @@ _RAW_TYPES = {
     "binary": "application/octet-stream",
     "void": "application/json",
 }
-_PREFIX = "/v1/algo/"
+_PREFIX = "/v1/algo"
 _JSON = {"content-type": "application/json"}
 
 
@@ -58,7 +58,7 @@ def application(services: Services) -> ASGIApp:
         if scope["method"] != "POST":
             await raw.answer(send, 405, _JSON | {"allow": "POST"}, _error("call algorithms with POST"))
             return
-        asked = reference(decode_path(scope["raw_path"]).removeprefix(_PREFIX))
+        asked = reference(decode_path(scope["raw_path"]).removeprefix(_PREFIX).strip("/"))
         options = raw.query(scope)
         kind = (raw.header(scope, b"content-type") or "").partition(";")[0].strip().lower()
         if kind not in _TYPES:

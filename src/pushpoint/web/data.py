@@ -12,11 +12,10 @@ import base64
 import binascii
 import contextlib
 import mimetypes
-import os
 import re
 from email.utils import format_datetime
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 from litestar.types import ASGIApp, HTTPScope, Receive, Send
 
@@ -27,13 +26,18 @@ from pushpoint.names import DataPath, data_path, decode_path
 from pushpoint.records import OWN_ALGORITHMS, Actor
 from pushpoint.registry import data
 from pushpoint.serving import Services
+from pushpoint.stores.local import Writer
 from pushpoint.web import guards, raw
 
 PIECE = 2 << 20
 """Bytes that are hashed and written at a time."""
+AHEAD = 3
+"""Pieces that may wait for the slowest of that; then the sender has to wait."""
+LARGEST_ASKED = 1 << 16
+"""Bytes of a request that creates a collection."""
 _PREFIX = "/v1/data"
 _JSON = {"content-type": "application/json"}
-_DIGEST = re.compile(r"(md5|sha-256)=:([A-Za-z0-9+/=]*):")
+_DIGEST = re.compile(r"([a-z0-9-]+)=:([A-Za-z0-9+/=]*):")
 
 
 def application(services: Services) -> ASGIApp:
@@ -46,13 +50,15 @@ def application(services: Services) -> ASGIApp:
     async def serve(scope: object, receive: Receive, send: Send) -> None:
         request = cast("HTTPScope", scope)
         actor = guards.identify(services, raw.header(request, b"authorization"), "data")
-        text = decode_path(request["raw_path"]).removeprefix(_PREFIX).strip("/")
-        try:
-            path = data_path(text, me=actor.account.name)
-            await _METHODS[request["method"]](services, actor, path, request, receive, send)
-        except KeyError:
+        method = _METHODS.get(request["method"])
+        if method is None:
             allowed = ", ".join(_METHODS)
             await raw.answer(send, 405, _JSON | {"allow": allowed}, _error(f"use one of {allowed}"))
+            return
+        try:
+            text = decode_path(request["raw_path"]).removeprefix(_PREFIX)
+            path = data_path(text.strip("/"), me=actor.account.name)
+            await method(services, actor, path, request, receive, send)
         except Error as error:
             if request["method"] != "HEAD":
                 raise
@@ -111,7 +117,11 @@ async def _list(services: Services, actor: Actor, path: DataPath, scope: HTTPSco
 async def _post(
     services: Services, actor: Actor, path: DataPath, scope: HTTPScope, receive: Receive, send: Send
 ) -> None:
-    text = b"".join([part async for part in raw.chunks(receive)])
+    text = b""
+    async for part in raw.chunks(receive):
+        text += part
+        if len(text) > LARGEST_ASKED:
+            raise InvalidRequest(f"the name and the access list of a collection fit into {LARGEST_ASKED} bytes")
     asked = wire.lenient(text) or {"name": text.decode("utf-8", "replace").strip()}  # Node sends the bare name
     name, acl = asked.get("name"), asked.get("acl")
     if path.collection or not isinstance(name, str) or not name:
@@ -171,44 +181,37 @@ _METHODS = {"GET": _get, "HEAD": _get, "POST": _post, "PUT": _put, "DELETE": _de
 
 
 async def _receive(receive: Receive, draft: Path) -> Descriptor:
-    """Write the body to a new file and sync it, one piece being hashed and written while the next arrives.
+    """Write the body to a new file and sync it; digests, writing and syncing go on while the rest arrives.
 
     Returns:
         What was written.
     """
-    hasher = Hasher()
-    with draft.open("xb", buffering=0) as file:
+    with Writer(draft) as file, contextlib.closing(Hasher(file.write, ahead=AHEAD)) as hasher:
         held, size = [], 0
-        before: asyncio.Future[None] | None = None
         async for part in raw.chunks(receive):
             held.append(part)
             size += len(part)
             if size >= PIECE:
-                if before:
-                    await before
-                before = asyncio.ensure_future(asyncio.to_thread(_take, hasher, file, b"".join(held)))
+                await asyncio.to_thread(hasher.update, b"".join(held))
                 held, size = [], 0
-        if before:
-            await before
-        await asyncio.to_thread(_take, hasher, file, b"".join(held))
-        await asyncio.to_thread(os.fsync, file.fileno())
-    return hasher.finish()
-
-
-def _take(hasher: Hasher, file: BinaryIO, piece: bytes) -> None:
-    hasher.update(piece)
-    view = memoryview(piece)
-    while view:
-        view = view[file.write(view) :]
+        await asyncio.to_thread(hasher.update, b"".join(held))
+        found = await asyncio.to_thread(hasher.finish)
+        await asyncio.to_thread(file.sync)
+        return found
 
 
 def _announced(header: str | None) -> dict[str, str]:
     found = {}
-    for name, value in _DIGEST.findall(header or ""):
-        try:
-            found[name] = base64.b64decode(value, validate=True).hex()
-        except binascii.Error as error:
-            raise InvalidRequest("Content-Digest is not base64; see RFC 9530") from error
+    for part in header.split(",") if header else ():
+        written = _DIGEST.fullmatch(part.strip())
+        if not written:  # taken for none, it would acknowledge bytes that nobody compared
+            raise InvalidRequest("Content-Digest is not `sha-256=:BASE64:` or `md5=:BASE64:`; see RFC 9530")
+        name, value = written.groups()
+        if name in {"md5", "sha-256"}:
+            try:
+                found[name] = base64.b64decode(value, validate=True).hex()
+            except binascii.Error as error:
+                raise InvalidRequest("Content-Digest is not base64; see RFC 9530") from error
     return found
 
 

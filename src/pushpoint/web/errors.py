@@ -37,6 +37,7 @@ TABLE: dict[type[errors.Error], tuple[int, int]] = {
     errors.AlreadyExists: (409, 1002),
     errors.IllegalTransition: (409, 2015),
     errors.InUse: (409, 2015),
+    errors.PushRejected: (409, 2015),
     errors.Superseded: (409, 2015),
     errors.NotFound: (404, 1000),
     errors.Unavailable: (503, 5001),

@@ -6,20 +6,21 @@ A route of Litestar's declares its scope in `opt`; one without does not start. T
 from __future__ import annotations
 
 import base64
-import binascii
-from typing import Any
+from typing import Any, cast
 
 from litestar import Litestar, Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers.base import BaseRouteHandler
 from litestar.handlers.http_handlers import HTTPRouteHandler
+from litestar.types import HTTPScope
 
 from pushpoint.errors import Refused, Unauthenticated
 from pushpoint.records import SCOPES, Actor
 from pushpoint.registry import keys
 from pushpoint.serving import Services
 from pushpoint.serving import tokens as call_tokens
+from pushpoint.web import raw
 
 OPEN = "open"
 """The scope of a route that answers anybody."""
@@ -42,13 +43,18 @@ def credential(header: str | None) -> str | None:
         case "basic":
             try:
                 return base64.b64decode(rest, validate=True).decode().partition(":")[2]
-            except (binascii.Error, UnicodeDecodeError):
+            except ValueError:  # no base64, or no text in it
                 return None
     return None
 
 
-def identify(services: Services, header: str | None, scope: str) -> Actor:
+def identify(services: Services, header: str | None, scope: str | None) -> Actor:
     """Say who is asking, if they may.
+
+    Args:
+        services: The platform.
+        header: The request's Authorization.
+        scope: What the key must allow; none asks for a valid key alone.
 
     Returns:
         The actor.
@@ -65,17 +71,18 @@ def identify(services: Services, header: str | None, scope: str) -> Actor:
         found = keys.authenticate(services.database, key)
     if found is None:
         raise Unauthenticated("authorization required")
-    if scope not in found.scopes:
+    if scope is not None and scope not in found.scopes:
         raise Refused(f"this key may not {scope}; ask {found.account.name} for one that may")
     return found
 
 
 def permit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Let the request through to its handler, or refuse it."""
-    scope = handler.opt["scope"]
+    scope = handler.opt.get("scope")  # Litestar's own handlers, for OPTIONS, have none: any valid key will do
     if scope != OPEN:
         services: Services = connection.app.state.services
-        connection.state.actor = identify(services, connection.headers.get("authorization"), scope)
+        header = raw.header(cast("HTTPScope", connection.scope), b"authorization")
+        connection.state.actor = identify(services, header, scope)
 
 
 def actor(request: Request[Any, Any, Any]) -> Actor:

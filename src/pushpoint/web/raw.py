@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import parse_qsl
 
@@ -9,6 +10,8 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from pushpoint.errors import Error, Unavailable
 from pushpoint.web.errors import bug, envelope
+
+_CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 
 
 class Gone(Exception):
@@ -57,8 +60,11 @@ async def chunks(receive: Receive) -> AsyncIterator[bytes]:
 
 
 async def begin(send: Send, status: int, headers: Mapping[str, str]) -> None:
-    """Send the status and the headers."""
-    pairs = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    """Send the status and the headers; a line break in a value, which may be a user's text, breaks no header."""
+    pairs = [
+        (name.encode("latin-1"), _CONTROLS.sub(b" ", value.encode("latin-1", "replace")))
+        for name, value in headers.items()
+    ]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
 
 

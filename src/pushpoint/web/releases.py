@@ -14,7 +14,7 @@ from pushpoint.names import is_commit
 from pushpoint.records import Actor, Algorithm, Build
 from pushpoint.registry import algorithms, builds, deployments, releases
 from pushpoint.serving import Services
-from pushpoint.web.algorithms import ROOT, seen
+from pushpoint.web.algorithms import ROOT, callability, sample_input, seen
 from pushpoint.web.paging import paged
 
 
@@ -69,20 +69,20 @@ def publish(
     if not isinstance(settings, dict) or not isinstance(info, dict):
         raise InvalidRequest("`settings` and `version_info` are objects; see the HTTP reference")
     build = _build_to_publish(services, algorithm, info.get("git_hash"))
-    callability = settings.get("algorithm_callability", algorithm.settings.get("algorithm_callability"))
-    sample = info.get("sample_input")
+    asked_for = callability(settings)
+    sample = sample_input(info)
     release = releases.publish(
         services.database,
         actor,
         algorithm,
         build,
         part=str(info.get("version_type") or "minor").lower(),
-        is_public=callability == "public",
+        is_public=(asked_for or algorithm.settings.get("algorithm_callability")) == "public",
         notes=str(info.get("release_notes") or ""),
-        sample_input=str(sample) if sample is not None else algorithm.sample_input,
+        sample_input=sample if sample is not None else algorithm.sample_input,
     )
-    if callability in {"public", "private"}:
-        algorithms.change(services.database, algorithm, settings={"algorithm_callability": callability})
+    if asked_for:
+        algorithms.change(services.database, algorithm, settings={"algorithm_callability": asked_for})
     if roll_out:
         services.rollouts.make_live(actor, algorithm, release, deploy_id=f"publish-{uuid4()}")
     return wire.algorithm_object(algorithm, build=build, release=release)

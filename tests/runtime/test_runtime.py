@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from pushpoint import runtime
+
+SOURCES = sorted(Path(runtime.__file__).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_every_file_is_python_of_the_floor_and_imports_the_standard_library_only(source: Path) -> None:
+    tree = ast.parse(source.read_text(), feature_version=runtime.FLOOR)
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            names.append(node.module or "")
+        for name in names:
+            assert name.split(".")[0] in sys.stdlib_module_names or name.startswith("pushpoint.runtime"), name
+
+
+def test_the_copy_is_importable_on_its_own_and_made_once(tmp_path: Path) -> None:
+    folder = runtime.lay_down(tmp_path / "a" / "b")
+    assert runtime.lay_down(tmp_path / "a" / "b") == folder
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert (folder / "pushpoint" / "__init__.py").read_bytes() == b""
+    assert {path.name for path in (folder / "pushpoint" / "runtime").iterdir()} == {path.name for path in SOURCES}
+    assert folder.stat().st_mode & 0o055 == 0o055
+    program = "import pushpoint.runtime.worker, pushpoint; print(pushpoint.__file__)"
+    run = subprocess.run(
+        [sys.executable, "-S", "-B", "-c", program], env={"PYTHONPATH": str(folder)}, capture_output=True, text=True
+    )
+    assert run.stdout.strip() == str(folder / "pushpoint" / "__init__.py"), run.stderr
+
+
+def test_many_may_lay_it_down_at_once(tmp_path: Path) -> None:
+    found: list[Path] = []
+    threads = [threading.Thread(target=lambda: found.append(runtime.lay_down(tmp_path))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert list(tmp_path.iterdir()) == [found[0]]
+    assert len(list(found[0].glob("pushpoint/runtime/*.py"))) == len(SOURCES)
+
+
+@pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.12", "3.13"])
+def test_it_runs_on_other_pythons(tmp_path: Path, version: str) -> None:
+    python = find(version)
+    if python is None:
+        pytest.skip(f"there is no Python {version} here")
+    folder = runtime.lay_down(tmp_path)
+    program = (
+        "import socket, sys, threading, json\n"
+        "from pushpoint.runtime import frames, messages, worker\n"
+        "ours, theirs = socket.socketpair()\n"
+        "code = sys.argv[1]\n"
+        "settings = dict(algorithm='a/b', module='echo', code=code, model=None, scratch=code, api_socket='none',\n"
+        "                socket=theirs.detach())\n"
+        "sys.argv = ['worker', json.dumps(settings)]\n"
+        "ours.sendall(frames.encode(0, messages.Hello('t', {})))\n"
+        "ours.sendall(frames.encode(1, messages.Call('json', b'[1]')))\n"
+        "ours.sendall(frames.encode(2, messages.Ping()))\n"
+        "ours.shutdown(socket.SHUT_WR)\n"
+        "worker.main()\n"
+        "decoder = frames.Decoder()\n"
+        "received = dict(decoder.feed(ours.recv(65536)))\n"
+        "assert received[0].failure is None, received\n"
+        "assert received[1].data == b'[1]', received\n"
+        "assert received[2] == messages.Pong(), received\n"
+    )
+    code = Path(__file__).parent.parent / "algorithms" / "echo"
+    run = subprocess.run(
+        [python, "-B", "-X", "dev", "-W", "error::SyntaxWarning", "-c", program, str(code)],
+        env={"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def find(version: str) -> str | None:
+    on_path = shutil.which(f"python{version}")
+    beside = sorted(Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python{version}"))  # as pyenv keeps them
+    for candidate in [*map(str, beside), *([on_path] if on_path else [])]:
+        run = subprocess.run([candidate, "-c", "pass"], capture_output=True, env={"PATH": os.defpath})
+        if run.returncode == 0:
+            return candidate
+    return None
