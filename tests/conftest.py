@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pushpoint.client import Client
+
+settings.register_profile("pushpoint", deadline=None)  # two cores with a platform on them are not a stopwatch
+settings.load_profile("pushpoint")
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,10 @@ def start_platform(home: Path, *, port: int = 0, account: str = "ann") -> Platfo
     home.mkdir(parents=True, exist_ok=True)
     with (home / "stderr.log").open("a") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pushpoint", "serve", "--home", str(home), "--port", str(port)]
-            + ["--account", account, "--no-profile"],
+            [
+                *(sys.executable, "-m", "pushpoint", "serve", "--home", str(home), "--port", str(port)),
+                *("--account", account, "--no-profile"),
+            ],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

@@ -87,7 +87,9 @@ def test_exactly_the_steps_of_the_table_are_allowed(kind: type[Any]) -> None:
 
 def test_only_one_state_has_the_traffic_and_it_is_left_by_draining() -> None:
     assert DEPLOYMENT[DeploymentState.LIVE] == {DeploymentState.DRAINING}
-    assert [state for state, steps in DEPLOYMENT.items() if DeploymentState.LIVE in steps] == [DeploymentState.VERIFYING]
+    assert [state for state, steps in DEPLOYMENT.items() if DeploymentState.LIVE in steps] == [
+        DeploymentState.VERIFYING
+    ]
 
 
 def test_a_state_of_another_lifecycle_is_no_step() -> None:

@@ -26,7 +26,7 @@ def official(platform: Platform, reference: str, input: object) -> Any:
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         import Algorithmia
 
-    client = Algorithmia.client(platform.key, platform.url)
+    client = Algorithmia.client(platform.key, platform.url)  # type: ignore[no-untyped-call]
     try:
         return client.algo(reference).pipe(input).result
     finally:
@@ -105,7 +105,7 @@ def test_the_same_commit_twice_is_one_version(platform: Platform, tmp_path: Path
 
 
 def test_changed_code_with_equal_bytes_is_a_release_that_sends_no_model(platform: Platform, tmp_path: Path) -> None:
-    repository = checked_in(tmp_path / "ml", "equal")
+    repository = checked_in(tmp_path / "ml", "equal", "bytes!!")
     first = repository.deploy(platform)
     assert "7 bytes sent" in first.err
     repository.inference(INFERENCE.replace('"input": input', '"input": [input]'))
@@ -147,7 +147,6 @@ def test_a_changed_byte_of_a_stored_model_is_noticed(tmp_path: Path) -> None:
 
     found = damaged.run(platform, "verify", "--json")
     assert found.code == 4
-    assert "ann/damaged" not in found.out or found.out
     assert f"sha256:{expected}" in found.err
     assert f"sha256:{actual}" in found.err
     assert whole.run(platform, "verify").code == 0
@@ -200,7 +199,7 @@ def watching_processes() -> Iterator[set[str]]:
                     seen.add((process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
                 except OSError:
                     continue
-            time.sleep(0.002)
+            time.sleep(0.01)
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -259,6 +258,6 @@ def test_no_secret_is_left_anywhere(tmp_path: Path) -> None:
         executed = list((repository.directory / ".pushpoint").rglob("*.ipynb"))
         assert len(executed) == 2
         assert holding(repository.directory, "canary-of") == []
-        assert os.listdir(repository.directory / ".pushpoint" / "journal") == []
+        assert len(os.listdir(repository.directory / ".pushpoint" / "journal")) == 1, "of the deploy that failed"
     finally:
         stop_platform(platform)

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pushpoint.cli.settings import Json, read_settings, who, with_settings
+from pushpoint.cli.settings import Json, client_for, read_settings, who, with_settings
 
 
 @with_settings
@@ -30,7 +30,6 @@ def deploy(
     """
     import msgspec
 
-    from pushpoint.client import Client
     from pushpoint.deploy import deploy as run
     from pushpoint.deploy.journal import Journal
     from pushpoint.deploy.plan import is_up_to_date, make_plan, overlooked, top_of, working_alone
@@ -41,7 +40,7 @@ def deploy(
     credentials = who()
     top = top_of(Path.cwd())
     config = read_settings(top, flags)
-    with Client(credentials.url, credentials.key.reveal()) as client:
+    with client_for(credentials) as client:
         with report.step("plan"):
             plan = make_plan(config, top, client=client, environment=os.environ, force=force)
             report.line(f"commit {plan.source.commit[:12]} to {plan.algorithm} on {plan.url}")

@@ -42,6 +42,7 @@ def deploy(
 
     Raises:
         Error: A step failed; no later step was taken, and the same command may be run again.
+        Superseded: The release was live and is over, or something newer is live.
     """
     training: Training = journal.step(train, plan, report=report, secrets=secrets)
     if not is_unchanged(training):

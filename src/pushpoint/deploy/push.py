@@ -1,9 +1,9 @@
 """Manifest + inference code -> one commit on the algorithm's repository.
 
 The commit's tree is the inference folder, mirrored as the commit holds it, plus the manifest; without a folder, what is
-there plus the manifest. Author, time and content come from recorded values, so the same step again makes the same commit. When the
-branch moved meanwhile, the commit is made anew on top, unless what is there came from a later commit of the ML
-repository: the newest commit wins.
+there plus the manifest. Author, time and content come from recorded values, so the same step again makes the same
+commit. When the branch moved meanwhile, the commit is made anew on top, unless what is there came from a later commit
+of the ML repository: the newest commit wins.
 """
 
 from __future__ import annotations

@@ -1,0 +1,216 @@
+"""Writes the generated parts of `docs/reference`, each between its two markers; the rest of a page is by hand.
+
+python docs/generate.py            write them anew
+python docs/generate.py --check    write nothing; exit 1 and name the pages that are stale
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+os.environ["NO_COLOR"] = "1"
+
+import typer.rich_utils
+from typer.testing import CliRunner
+
+from pushpoint import errors, lifecycle, manifest
+from pushpoint.cli import EXIT, app
+from pushpoint.config import SETTINGS
+from pushpoint.digests import Digest, describe_bytes
+from pushpoint.web import ROUTES
+from pushpoint.web.errors import TABLE
+
+REFERENCE = Path(__file__).parent / "reference"
+BEGIN, END = "<!-- begin generated: scripts/docs writes this -->", "<!-- end generated -->"
+WIDTH = 100
+
+
+def cli() -> str:
+    """Print the help of the program and of each command.
+
+    Returns:
+        Markdown.
+    """
+    typer.rich_utils.MAX_WIDTH = WIDTH
+    typer.rich_utils.FORCE_TERMINAL = False
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    parts = [f"## pushpoint {command}\n\n{_help([command])}" for command in commands]
+    return "\n\n".join([f"## pushpoint\n\n{_help([])}", *parts])
+
+
+def _help(command: list[str]) -> str:
+    shown = CliRunner().invoke(app, [*command, "--help"], prog_name="pushpoint", env={"COLUMNS": str(WIDTH)})
+    lines = [line.rstrip() for line in shown.output.strip("\n").splitlines()]
+    return "```text\n" + "\n".join(lines).strip("\n") + "\n```"
+
+
+def settings() -> str:
+    """Print the table of settings.
+
+    Returns:
+        Markdown.
+    """
+    rows = []
+    for setting in SETTINGS:
+        default = "" if setting.default in (None, ()) else f"`{_number(setting.default)}`"
+        rows.append((f"`{setting.name}`", setting.kind, default, f"`{setting.variable}`", setting.help))
+    return _table(("in the file", "kind", "default", "in the environment", "what it is"), rows)
+
+
+def _number(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def http() -> str:
+    """Print the table of the management routes.
+
+    Returns:
+        Markdown.
+    """
+    rows = []
+    for route in ROUTES:
+        meaning = (route.fn.__doc__ or "").strip().splitlines()[0]
+        for path in sorted(route.paths, reverse=True):
+            shown = path.replace(":str}", "}")
+            rows.append((", ".join(sorted(route.http_methods)), f"`{shown}`", route.opt["scope"], meaning))
+    return _table(("method", "path", "scope", "what it does"), rows)
+
+
+def error_tree() -> str:
+    """Print every error with its exit code and its status.
+
+    Returns:
+        Markdown.
+    """
+
+    def below(kind: type[errors.Error], depth: int) -> Iterator[tuple[str, ...]]:
+        code = next(EXIT[base] for base in kind.__mro__ if base in EXIT)
+        status = next(TABLE[base] for base in kind.__mro__ if base in TABLE)[0]
+        name = "&nbsp;&nbsp;" * depth + f"`{kind.__name__}`"
+        yield name, str(code), str(status), (kind.__doc__ or "").strip().splitlines()[0]
+        for child in kind.__subclasses__():
+            yield from below(child, depth + 1)
+
+    return _table(("error", "exit code", "status", "what it says"), list(below(errors.Error, 0)))
+
+
+def lifecycles() -> str:
+    """Print each lifecycle as a table and as a diagram.
+
+    Returns:
+        Markdown.
+    """
+    parts = []
+    tables: list[tuple[str, type[StrEnum], Mapping[Any, frozenset[Any]]]] = [
+        ("Build", lifecycle.BuildState, lifecycle.BUILD),
+        ("Deployment", lifecycle.DeploymentState, lifecycle.DEPLOYMENT),
+        ("Replica", lifecycle.ReplicaState, lifecycle.REPLICA),
+    ]
+    for name, states, table in tables:
+        order = list(states)
+        steps = [(now, to) for now in order for to in sorted(table[now], key=order.index)]
+        rows = []
+        for now in order:
+            after = ", ".join(f"`{to}`" for one, to in steps if one is now)
+            rows.append((f"`{now}`", after or "nothing: it is over"))
+        meaning = (states.__doc__ or "").strip().splitlines()[0]
+        lines = ["stateDiagram-v2"]
+        lines += [f'    state "{state}" as {_id(state)}' for state in order if _id(state) != state]
+        lines += [f"    [*] --> {_id(order[0])}"]
+        lines += [f"    {_id(now)} --> {_id(to)}" for now, to in steps]
+        lines += [f"    {_id(state)} --> [*]" for state in order if not table[state]]
+        diagram = "```mermaid\n" + "\n".join(lines) + "\n```"
+        parts.append(f"## {name}\n\n{meaning}\n\n{_table(('state', 'what may follow'), rows)}\n\n{diagram}")
+    return "\n\n".join(parts)
+
+
+def _id(state: str) -> str:
+    return state.replace("-", "_")
+
+
+def manifest_example() -> str:
+    """Print a manifest as a deploy writes it.
+
+    Returns:
+        Markdown.
+    """
+    made = manifest.Manifest(
+        algorithm="ann/sentiment",
+        deploy_id=describe_bytes([b"deploy"]).hex,
+        model=describe_bytes([b"model"]),
+        format="pickle",
+        uri="data://ann/sentiment/model_5d0f61c2a1b7c3e9f0d48a6b7c21e5f3908d4a7b_9372c470eeadd5ec.pkl",
+        source=manifest.Source(
+            repository="ann/reviews",
+            ref="refs/heads/main",
+            commit="5d0f61c2a1b7c3e9f0d48a6b7c21e5f3908d4a7b",
+            message="Train on the reviews of May",
+            committed=datetime(2026, 6, 1, 8, 30, tzinfo=UTC),
+        ),
+        created=datetime(2026, 6, 1, 8, 34, 12, 250000, tzinfo=UTC),
+        inputs=Digest(describe_bytes([b"inputs"]).digest),
+        provenance=manifest.Provenance(
+            builder="github-actions",
+            event="push",
+            run_id="1234567890",
+            run_attempt="1",
+            notebook="model_training.ipynb",
+            python="3.12.4",
+            started="2026-06-01T08:32:40Z",
+            finished="2026-06-01T08:34:12Z",
+        ),
+        notebook=replace(describe_bytes([b"notebook"]), media_type="application/x-ipynb+json"),
+        extra={"owner_team": "reviews"},
+    )
+    return f"```json\n{manifest.write(made)}```"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "cli": cli,
+    "settings": settings,
+    "http": http,
+    "errors": error_tree,
+    "lifecycles": lifecycles,
+    "manifest": manifest_example,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or say which are stale.
+
+    Returns:
+        The exit code.
+    """
+    stale = []
+    for name, generated in PAGES.items():
+        page = REFERENCE / f"{name}.md"
+        text = page.read_text(encoding="utf-8")
+        before, begin, rest = text.partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not begin or not end:
+            print(f"{page.name} has lost its markers; put them back", file=sys.stderr)
+            return 2
+        fresh = f"{before}{BEGIN}\n\n{generated()}\n\n{END}{after}"
+        if fresh != text:
+            stale.append(page.name)
+            if "--check" not in arguments:
+                page.write_text(fresh, encoding="utf-8")
+    if stale:
+        print(("stale, run scripts/docs: " if "--check" in arguments else "written: ") + ", ".join(stale))
+    return 1 if stale and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
