@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -58,19 +59,29 @@ class Platform:
 
 
 @contextlib.contextmanager
-def platform(home: Path) -> Iterator[Platform]:
+def platform(home: Path, *, environment: Mapping[str, str] = os.environ) -> Iterator[Platform]:
     """Start a platform on an empty home, and stop it afterwards.
+
+    Args:
+        home: A folder that does not exist.
+        environment: Its variables.
 
     Yields:
         The platform.
     """
     command = [sys.executable, "-m", "pushpoint", "serve", "--home", str(home), "--port", "0", "--account", "bench"]
-    process = subprocess.Popen([*command, "--no-profile"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--no-profile"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert process.stdout
         line = process.stdout.readline()
         if not line.startswith("ready at "):
-            raise SystemExit("the platform did not start; what it said stands above")
+            raise SystemExit(f"the platform did not start: {process.communicate()[1]}")
         yield Platform(url=line.removeprefix("ready at ").strip(), home=home, pid=process.pid)
     finally:
         process.terminate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pushpoint.names import algorithm_name, reference
 from tests.conftest import Platform
 
 INFERENCE = """\
@@ -116,7 +118,7 @@ class Repository:
         self.write("pushpoint.toml", "".join([f'algorithm = "{self.name}"\n', *lines]))
 
     def notebook(self, *cells: str, path: str = "model_training.ipynb") -> None:
-        code = [
+        code: list[dict[str, Any]] = [
             {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": cell}
             for cell in cells
         ]
@@ -127,9 +129,10 @@ class Repository:
         self.write(f"{self.name}/src/__init__.py", "")
         self.write(f"{self.name}/requirements.txt", "")
 
-    def commit(self, message: str = "Change") -> str:
+    def commit(self, message: str = "Change", *, time: int | None = None) -> str:
+        when = {"GIT_COMMITTER_DATE": f"@{time} +0000"} if time else {}
         self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "--file=-", stdin=message.encode())
+        self.git("commit", "--quiet", "--allow-empty", "--file=-", stdin=message.encode(), variables=when)
         return self.git("rev-parse", "HEAD")
 
     def deploy(self, platform: Platform, *flags: str, **variables: str) -> Ran:
@@ -141,20 +144,17 @@ class Repository:
     def call(self, platform: Platform, input: object = "x", version: str = "") -> Any:
         """Return what the algorithm answers."""
         name = f"ann/{self.name}" + (f"/{version}" if version else "")
-        ran = self.run(platform, "call", name, "--json", "--json-input", json.dumps(input))
-        assert ran.code == 0, ran.out + ran.err
-        return ran.json["result"]
+        with platform.client() as client:
+            result = client.call(reference(name), json.dumps(input).encode(), content_type="application/json")
+        assert result.error is None, result.error
+        return result.value
 
     def versions(self, platform: Platform) -> list[str]:
         with platform.client() as client:
-            from pushpoint.names import algorithm_name
-
             return [release.version for release in client.releases(algorithm_name(f"ann/{self.name}"))]
 
     def pushed(self, platform: Platform) -> Path:
         """Return the algorithm's own repository, on the platform's disk."""
-        import sqlite3
-
         with sqlite3.connect(platform.home / "platform.db") as database:
             (found,) = database.execute("select id from algorithms where name = ?", (self.name,)).fetchone()
         database.close()

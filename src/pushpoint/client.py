@@ -374,7 +374,7 @@ class Client:
             found = msgspec.json.decode(answer.content)
             value = found.get("result")
             if found["metadata"].get("content_type") == "binary":
-                value = base64.b64decode(value)
+                value = base64.b64decode(value, validate=True)
         except (msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise self._strange() from error
         lineage = {k.removeprefix("x-pushpoint-"): v for k, v in answer.headers.items() if k.startswith("x-pushpoint-")}

@@ -142,13 +142,12 @@ def describe(
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ModelMissing(str(path), "is not a regular file; set `model-path` to the file to deploy")
         hasher = Hasher(ahead=AHEAD)
-        for buffer in cycle([memoryview(bytearray(chunk)) for _ in range(AHEAD + 1)]):
-            size = file.readinto(buffer)
-            if not size:
-                return hasher.finish(media_type=media_type)
+        buffers = cycle([memoryview(bytearray(chunk)) for _ in range(AHEAD + 1)])
+        while size := file.readinto(buffer := next(buffers)):
             hasher.update(buffer[:size])
             if progress:
                 progress(size)
+        return hasher.finish(media_type=media_type)
 
 
 def describe_bytes(chunks: Iterable[bytes], *, media_type: str = OCTETS) -> Descriptor:

@@ -57,15 +57,21 @@ app = typer.Typer(
 )
 
 
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("pushpoint"))
+        raise typer.Exit
+
+
 @app.callback()
 def _pushpoint(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(installed("pushpoint"))
-        raise typer.Exit
+    pass
 
 
 for _command in (new, plan, deploy, call, releases, rollback, logs, verify, config, serve, demo):

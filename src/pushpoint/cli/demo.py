@@ -35,7 +35,7 @@ def demo(
     from pushpoint.client import Client
     from pushpoint.names import algorithm_name, reference
 
-    say = Console(stderr=True, soft_wrap=True, highlight=False)
+    say = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     place = directory or Path(tempfile.mkdtemp(prefix="pushpoint-demo-"))
     home, repository = place / "home", place / "sentiment"
     began = time.monotonic()

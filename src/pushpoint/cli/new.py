@@ -33,8 +33,8 @@ def new(
         )
     target = directory or Path(name)
     lay_down("template", target, name=name)
-    say = Console(stderr=True, soft_wrap=True)
-    say.print(f"laid down {target}/; next: cd {target}, git init, commit, and pushpoint deploy", highlight=False)
+    say = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    say.print(f"laid down {target}/; next: cd {target}, git init, commit, and pushpoint deploy")
 
 
 def lay_down(what: str, target: Path, *, name: str | None = None) -> None:

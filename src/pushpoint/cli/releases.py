@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pushpoint.cli.settings import Algorithm, Json, connect, named
 from pushpoint.report import printable
@@ -37,7 +38,7 @@ def releases(
                     deployment.state,
                     (deployment.live_since or deployment.created).strftime("%Y-%m-%d %H:%M:%S"),
                     deployment.actor,
-                    "rollback" if deployment.is_rollback else printable(deployment.reason)[:100],
+                    Text("rollback" if deployment.is_rollback else printable(deployment.reason)[:100]),
                 )
             Console().print(table)
             return
@@ -53,6 +54,6 @@ def releases(
             release.published.strftime("%Y-%m-%d %H:%M:%S"),
             release.source.commit[:12] if release.source else "",
             release.model.sha256[:16] if release.model else "",
-            printable(release.source.message.partition("\n")[0])[:50] if release.source else "",
+            Text(printable(release.source.message.partition("\n")[0])[:50] if release.source else ""),
         )
     Console().print(table)

@@ -48,7 +48,7 @@ def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report) -> s
     remote = git.Remote(*client.repository(plan.name))
     with tempfile.TemporaryDirectory(prefix="pushpoint-") as scratch:
         clone = Path(scratch) / "clone"
-        git.run(["clone", "--quiet", "--branch", BRANCH, "--", remote.url, str(clone)], remote=remote)
+        _clone(remote, clone)
         for attempt in range(_TRIES):
             tip = git.text(["rev-parse", f"refs/remotes/origin/{BRANCH}"], directory=clone)
             if commit := _pushed_before(manifest, clone, tip):
@@ -127,6 +127,17 @@ def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str) -> str:
         ["commit-tree", tree, "-p", tip], directory=clone, variables=name, stdin=title.encode("utf-8", "replace")
     )
     return made.decode().strip()
+
+
+def _clone(remote: git.Remote, clone: Path) -> None:
+    for pause in (0.2, 0.5, 1.0, 0.0):
+        try:
+            git.run(["clone", "--quiet", "--branch", BRANCH, "--", remote.url, str(clone)], remote=remote)
+            return
+        except Unavailable:
+            if not pause:
+                raise
+            time.sleep(pause)  # who creates the algorithm at this moment has not made its repository yet
 
 
 def _laid_out(plan: Plan, place: Path) -> Path:

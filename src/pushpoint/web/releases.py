@@ -68,8 +68,8 @@ def publish(
     settings, info = asked.get("settings") or {}, asked.get("version_info") or {}
     if not isinstance(settings, dict) or not isinstance(info, dict):
         raise InvalidRequest("`settings` and `version_info` are objects; see the HTTP reference")
-    build = _build_to_publish(services, algorithm, info.get("git_hash"))
     asked_for = callability(settings)
+    build = _build_to_publish(services, algorithm, info.get("git_hash"))
     sample = sample_input(info)
     release = releases.publish(
         services.database,

@@ -1,0 +1,368 @@
+"""The client against a platform that misbehaves: a small server of the standard library that says what it is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from pushpoint import errors
+from pushpoint.client import Client
+from pushpoint.digests import describe
+from pushpoint.names import AlgorithmName, Reference, data_path
+from tests.conftest import Platform
+
+KEY = "sim" + "k" * 25
+NAME = AlgorithmName("ann", "sentiment")
+FILE = data_path("ann/c/f")
+
+
+@dataclass
+class Reply:
+    status: int = 200
+    body: bytes = b"{}"
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: bool = False
+
+
+@dataclass
+class StandIn:
+    url: str = ""
+    replies: list[Reply] = field(default_factory=list)
+    seen: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+
+    def client(self, key: str = KEY) -> Client:
+        return Client(self.url, key)
+
+    def says(self, *replies: Reply) -> None:
+        """The last one is repeated."""
+        self.replies[:] = replies
+        self.seen.clear()
+
+
+@pytest.fixture
+def stand_in() -> Iterator[StandIn]:
+    found = StandIn()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            if self.headers.get("transfer-encoding") == "chunked":
+                body = b""
+                while size := int(self.rfile.readline(), 16):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+            else:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            found.seen.append((self.command, self.path, headers, body))
+            reply = found.replies.pop(0) if len(found.replies) > 1 else found.replies[0]
+            self.send_response(reply.status)
+            headers = {"content-length": str(len(reply.body) + 1000 * reply.cut)} | reply.headers
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(reply.body)
+            if reply.cut:
+                self.close_connection = True
+
+        do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = answer
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    found.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def failure(status: int, error: object) -> Reply:
+    return Reply(status, json.dumps({"error": error}).encode())
+
+
+def nowhere() -> str:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_nobody_there_is_unavailable_and_says_what_to_do() -> None:
+    with Client(nowhere(), KEY) as client:
+        with pytest.raises(errors.Unavailable, match=r"no answer from http://127.0.0.1:\d+ .*pushpoint serve"):
+            client.account()
+        with pytest.raises(errors.Unavailable, match="pushpoint serve"):
+            client.call(Reference(NAME, None), b"1", content_type="application/json")
+        with pytest.raises(errors.Unavailable, match="pushpoint serve"), client.open(FILE):
+            pass
+
+
+def test_a_host_that_does_not_exist_is_unavailable() -> None:
+    with (
+        Client("http://does-not-exist.invalid", KEY) as client,
+        pytest.raises(errors.Unavailable, match="PUSHPOINT_URL"),
+    ):
+        client.call(Reference(NAME, None), b"1", content_type="application/json")
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://x:port"])
+def test_an_address_that_is_none_is_a_setting_to_change(url: str) -> None:
+    with pytest.raises(errors.ConfigError, match="PUSHPOINT_URL"):
+        Client(url, KEY)
+
+
+@pytest.mark.parametrize("url", ["", "localhost", "ftp://x", "://", "http://127.0.0.1:99999999"])
+def test_an_address_without_a_scheme_we_speak_is_an_error_of_ours(url: str) -> None:
+    with pytest.raises(errors.Error, match="PUSHPOINT_URL"), Client(url, KEY) as client:
+        client.call(Reference(NAME, None), b"1", content_type="application/json")
+
+
+@pytest.mark.parametrize("key", ["sim\u00e9", "sim\nX-Evil: 1", "sim\x00", "\u043a\u043b\u044e\u0447"])
+def test_a_key_that_cannot_be_one_is_not_sent_and_not_shown(key: str) -> None:
+    with pytest.raises(errors.Unauthenticated) as caught:
+        Client("http://127.0.0.1:1", key)
+    assert key not in str(caught.value)
+
+
+def test_a_busy_platform_is_asked_again(stand_in: StandIn) -> None:
+    good = Reply(body=b'{"name": "ann", "scopes": ["call"]}')
+    stand_in.says(Reply(503, b"busy"), failure(503, {"error_type": "Unavailable"}), good)
+    with stand_in.client() as client:
+        assert client.account().name == "ann"
+    assert len(stand_in.seen) == 3
+    assert {headers["authorization"] for _, _, headers, _ in stand_in.seen} == {f"Simple {KEY}"}
+
+
+def test_a_platform_that_stays_busy_is_unavailable(stand_in: StandIn) -> None:
+    stand_in.says(failure(503, {"message": "the disk is full", "error_type": "Unavailable"}))
+    with stand_in.client() as client, pytest.raises(errors.Unavailable, match="the disk is full"):
+        client.account()
+    assert 1 < len(stand_in.seen) <= 5
+
+
+def test_a_call_is_never_repeated(stand_in: StandIn) -> None:
+    """Whether it ran is not known."""
+    stand_in.says(Reply(503, b"busy"))
+    with stand_in.client() as client, pytest.raises(errors.Unavailable):
+        client.call(Reference(NAME, None), b"1", content_type="application/json")
+    assert len(stand_in.seen) == 1
+
+
+def test_an_upload_is_sent_anew_from_its_beginning(stand_in: StandIn, tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"x" * 3_000_000)
+    blob = describe(tmp_path / "model")
+    stand_in.says(Reply(503, b""), Reply(body=b'{"result": "data://ann/c/f"}'))
+    with stand_in.client() as client:
+        client.put(FILE, tmp_path / "model", blob)
+    assert [hashlib.sha256(body).hexdigest() for *_, body in stand_in.seen] == [blob.hex] * 2
+    for method, path, headers, _ in stand_in.seen:
+        assert (method, path) == ("PUT", "/v1/data/ann/c/f")
+        assert headers["if-none-match"] == "*"
+        assert headers["content-length"] == "3000000"
+        assert headers["content-digest"].startswith("sha-256=:")
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (failure(400, {"message": "m", "error_type": "InvalidRequest"}), errors.InvalidRequest),
+        (failure(400, {"message": "m", "error_type": "ConfigError"}), errors.ConfigError),
+        (failure(409, {"message": "m", "error_type": "Superseded"}), errors.Superseded),
+        (failure(409, {"message": "m", "error_type": "AlreadyExists"}), errors.AlreadyExists),
+        (failure(409, {"message": "m", "error_type": "InUse"}), errors.Conflict),
+        (failure(422, {"message": "m", "error_type": "DigestMismatch"}), errors.IntegrityError),
+        (failure(403, {"message": "m", "error_type": "Refused"}), errors.Refused),
+        (failure(404, {"message": "m", "error_type": "NotFound"}), errors.NotFound),
+        (failure(502, {"message": "m", "error_type": "RolloutFailed", "reason": "m"}), errors.RolloutFailed),
+        (failure(400, {"message": "m", "error_type": "SystemExit"}), errors.ConfigError),
+        (failure(400, {"message": "m", "error_type": "__import__"}), errors.ConfigError),
+        (failure(403, {"message": "m"}), errors.Refused),
+        (failure(404, "m"), errors.NotFound),
+        (failure(409, {"message": "m"}), errors.Conflict),
+        (failure(429, {"message": "m"}), errors.Unavailable),
+        (failure(418, {"message": "m"}), errors.ConfigError),
+        (failure(500, {"message": "m", "error_type": "Error"}), errors.Unavailable),
+    ],
+)
+def test_an_error_is_of_the_class_the_platform_names(stand_in: StandIn, reply: Reply, kind: type[errors.Error]) -> None:
+    stand_in.says(reply)
+    with stand_in.client() as client, pytest.raises(errors.Error) as caught:
+        client.live(NAME) if kind is not errors.NotFound else client.account()
+    assert type(caught.value) is kind
+    assert "m" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>nginx</html>", b"null", b"[]", b"5", b'{"error": null}', b'{"error": 5}', b'{"error": [1]}', b"\xff"],
+)
+@pytest.mark.parametrize(
+    ("status", "kind"), [(404, errors.NotFound), (500, errors.Unavailable), (301, errors.ConfigError)]
+)
+def test_an_error_that_is_no_json_of_ours_is_still_an_error_of_ours(
+    stand_in: StandIn, status: int, kind: type[errors.Error], body: bytes
+) -> None:
+    stand_in.says(Reply(status, body))
+    with stand_in.client() as client, pytest.raises(kind, match=f"answered {status}"):
+        client.account()
+
+
+def test_a_refused_key_says_which_setting_and_not_which_key(stand_in: StandIn) -> None:
+    stand_in.says(failure(401, {"message": f"wrong {KEY}"}))
+    with stand_in.client() as client, pytest.raises(errors.Unauthenticated, match="PUSHPOINT_API_KEY") as caught:
+        client.account()
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"{}", b'{"name": 5, "scopes": []}', b'"x"', b"\xff"])
+def test_a_success_that_is_not_ours_is_unavailable(stand_in: StandIn, body: bytes) -> None:
+    stand_in.says(Reply(body=body))
+    with stand_in.client() as client:
+        with pytest.raises(errors.Unavailable, match="does not answer as a platform does"):
+            client.account()
+        with pytest.raises(errors.Unavailable, match="does not answer as a platform does"):
+            client.call(Reference(NAME, None), b"1", content_type="application/json")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"result": "%%%", "metadata": {"content_type": "binary"}}',
+        b'{"result": 5, "metadata": {"content_type": "binary"}}',
+        b'{"metadata": 5}',
+        b'{"metadata": null, "result": 1}',
+    ],
+)
+def test_a_call_whose_answer_does_not_fit_is_unavailable(stand_in: StandIn, body: bytes) -> None:
+    stand_in.says(Reply(body=body))
+    with stand_in.client() as client, pytest.raises(errors.Unavailable):
+        client.call(Reference(NAME, None), b"1", content_type="application/json")
+
+
+def test_a_call_reads_result_error_and_lineage(stand_in: StandIn) -> None:
+    metadata = b'"metadata": {"content_type": "binary", "duration": 0.1}'
+    stand_in.says(Reply(body=b'{"result": "AP8=", ' + metadata + b"}", headers={"X-Pushpoint-Version": "0.1.0"}))
+    with stand_in.client() as client:
+        found = client.call(Reference(NAME, "0.1.*"), b"1", content_type="text/plain", timeout=7, stdout=True)
+    assert (found.value, found.error, found.lineage) == (b"\x00\xff", None, {"version": "0.1.0"})
+    assert stand_in.seen[0][1] == "/v1/algo/ann/sentiment/0.1.%2A?timeout=7&stdout=true"
+    stand_in.says(Reply(body=b'{"error": {"message": "boom"}, "metadata": {"duration": 0.1}}'))
+    with stand_in.client() as client:
+        found = client.call(Reference(NAME, None), b"1", content_type="text/plain")
+    assert (found.value, found.error) == (None, {"message": "boom"})
+
+
+@pytest.mark.parametrize("headers", [{}, {"repr-digest": "x"}, {"repr-digest": "md5=:AAAA:"}, {"repr-digest": "a=:!:"}])
+def test_a_file_without_digests_is_not_trusted(stand_in: StandIn, headers: dict[str, str]) -> None:
+    stand_in.says(Reply(headers=headers))
+    with stand_in.client() as client, pytest.raises(errors.Unavailable, match="does not answer as a platform does"):
+        client.stat(FILE)
+
+
+def test_a_download_that_breaks_off_is_unavailable(stand_in: StandIn) -> None:
+    stand_in.says(Reply(body=b"half", cut=True))
+    with (
+        stand_in.client() as client,
+        pytest.raises(errors.Unavailable, match="no answer"),
+        client.open(FILE) as pieces,
+    ):
+        list(pieces)
+
+
+def test_a_download_that_is_refused_is_that_error(stand_in: StandIn) -> None:
+    stand_in.says(failure(404, {"message": "data://ann/c/f not found", "error_type": "NotFound"}))
+    with stand_in.client() as client, pytest.raises(errors.NotFound, match="data://ann/c/f"), client.open(FILE):
+        pass
+
+
+def test_what_is_there_already_is_no_error(stand_in: StandIn) -> None:
+    stand_in.says(failure(409, {"message": "exists", "error_type": "AlreadyExists"}))
+    with stand_in.client() as client:
+        client.create(NAME)
+        client.create_collection(data_path("ann/c"))
+    stand_in.says(failure(404, "No such algorithm"))
+    with stand_in.client() as client:
+        assert client.exists(NAME) is False
+        assert client.live(NAME) is None
+        assert client.stat(FILE) is None
+
+
+def test_a_published_commit_is_looked_up(stand_in: StandIn) -> None:
+    exists = failure(409, {"message": "published", "error_type": "AlreadyExists"})
+    stand_in.says(exists, Reply(body=b'{"version_info": {"semantic_version": "0.7.0"}}'))
+    with stand_in.client() as client:
+        assert client.publish(NAME, "c" * 40, part="minor", sample_input=None, notes="") == "0.7.0"
+    assert [path for _, path, _, _ in stand_in.seen] == [
+        "/v1/algorithms/ann/sentiment/versions?roll_out=false",
+        f"/v1/algorithms/ann/sentiment/versions/{'c' * 40}",
+    ]
+
+
+def test_names_of_files_are_encoded(stand_in: StandIn) -> None:
+    stand_in.says(failure(404, {"message": "m"}))
+    with stand_in.client() as client:
+        client.stat(data_path("ann/c/a b+\u00e9?#%"))
+    assert stand_in.seen[0][1] == "/v1/data/ann/c/a%20b%2B%C3%A9%3F%23%25"
+
+
+def test_pages_are_read_to_the_end(stand_in: StandIn) -> None:
+    build = {"build_id": "b", "status": "succeeded", "commit_sha": "c", "more": "keys"}
+    stand_in.says(Reply(body=json.dumps({"results": [build], "marker": None, "next_link": None}).encode()))
+    with stand_in.client() as client:
+        assert [one.build_id for one in client.builds(NAME, limit=3)] == ["b"]
+    deployment = json.dumps({"results": [], "marker": "200"}).encode()
+    stand_in.says(Reply(body=deployment), Reply(body=b'{"results": [], "marker": null}'))
+    with stand_in.client() as client:
+        assert list(client.deployments(NAME)) == []
+    assert [path.partition("?")[2] for _, path, _, _ in stand_in.seen] == ["limit=200", "limit=200&marker=200"]
+
+
+def test_against_the_real_one(platform: Platform, tmp_path: Path) -> None:
+    """What the stand-in says above is what a platform says."""
+    (tmp_path / "model").write_bytes(b"x" * 2_500_000)
+    blob = describe(tmp_path / "model")
+    with platform.client() as client:
+        assert client.account().name == "ann"
+        assert client.exists(NAME) is False
+        client.create(NAME)
+        client.create(NAME)
+        assert client.exists(NAME) is True
+        assert client.live(NAME) is None
+        assert list(client.releases(NAME)) == []
+        client.create_collection(data_path("ann/c"))
+        client.create_collection(data_path("ann/c"))
+        assert client.stat(FILE) is None
+        assert client.link(FILE, blob) is False
+        sizes: list[int] = []
+        client.put(FILE, tmp_path / "model", blob, progress=sizes.append)
+        assert sum(sizes) == blob.size
+        assert client.stat(FILE) == blob
+        client.put(FILE, tmp_path / "model", blob)
+        assert client.link(data_path("ann/c/g"), blob) is True
+        with client.open(data_path("ann/c/g")) as pieces:
+            assert hashlib.sha256(b"".join(pieces)).hexdigest() == blob.hex
+        (tmp_path / "model").write_bytes(b"y" * 2_500_000)
+        with pytest.raises(errors.IntegrityError):
+            client.put(data_path("ann/c/h"), tmp_path / "model", blob)
+        with pytest.raises(errors.AlreadyExists):
+            client.put(FILE, tmp_path / "model", describe(tmp_path / "model"))
+        with pytest.raises(errors.NotFound):
+            client.call(Reference(NAME, None), b"1", content_type="application/json")
+        with pytest.raises(errors.Refused):
+            client.create(AlgorithmName("bob", "x"))
+    with Client(platform.url, KEY) as client, pytest.raises(errors.Unauthenticated):
+        client.account()
