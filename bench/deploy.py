@@ -142,7 +142,7 @@ def _deploy(repository: Path, server: Platform, environment: Mapping[str, str]) 
 def _loads(home: Path) -> float:
     files = [*home.glob("builds/*/build.log"), home / "platform.log"]
     text = "".join(re.sub(r"\x1b\[[\d;]*m", "", file.read_text()) for file in files)
-    found: list[str] = re.findall(r"(?:import and load succeeded in |load_seconds=)([\d.]+)", text)
+    found: list[str] = re.findall(r"(?:import and load succeeded in |load_seconds": )([\d.]+)", text)
     return sum(map(float, found))
 
 

@@ -100,8 +100,9 @@ def test_links_in_the_inference_folder_lead_nowhere(platform: Platform, tmp_path
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "inside").write_text("canary of the host")
     repository = checked_in(tmp_path / "ml", "links")
-    for name, target in {"to_file": secret, "to_folder": tmp_path / "folder", "up": "../../secret", "key": ""}.items():
-        os.symlink(target or platform.home / "api-key", repository.directory / "links" / name)
+    targets = {"to_file": str(secret), "to_folder": str(tmp_path / "folder"), "up": "../../secret"}
+    for name, target in (targets | {"key": str(platform.home / "api-key")}).items():
+        os.symlink(target, repository.directory / "links" / name)
     os.symlink(secret, repository.directory / "links" / "model_manifest.json")
     read = """
 def read(name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ def repository(tmp_path: Path) -> Repository:
     return made
 
 
-def plan(repository: Repository, platform: Platform, environment: dict[str, str] | None = None, **flags: Any) -> Plan:
+def plan(
+    repository: Repository, platform: Platform, environment: Mapping[str, str] | None = None, **flags: Any
+) -> Plan:
     given = {name.replace("_", "-"): value for name, value in flags.items()}
     config = resolve(file=read_file(repository.directory / "pushpoint.toml"), environment={}, flags=given)
     with platform.client() as client:
@@ -137,7 +139,7 @@ def test_a_monorepo(platform: Platform, repository: Repository) -> None:
     repository.notebook(TRAINING, path="team/one/train.ipynb")
     repository.write("team/one/code/src/one.py", "def apply(input): ...\n")
     repository.commit()
-    flags = {"algorithm": "one", "notebook": "team/one/train.ipynb", "inference": "team/one/code"}
+    flags: dict[str, Any] = {"algorithm": "one", "notebook": "team/one/train.ipynb", "inference": "team/one/code"}
     made = plan(repository, platform, **flags)
     assert made.inference == "team/one/code"
     assert made.code_tree == repository.git("rev-parse", "HEAD:team/one/code")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import os
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +18,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.conftest import Platform, start_platform, stop_platform
-from tests.web.support import ask, commit_and_push, compile_head, create, issue_key, push, remote, run_git
+from tests.web.support import address, ask, commit_and_push, compile_head, create, issue_key, push, remote, run_git
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,6 @@ def test_clone_push_and_fetch(git: Git, tmp_path: Path) -> None:
 
 
 def test_the_suffix_may_be_left_out_and_a_large_push_comes_through(git: Git, tmp_path: Path) -> None:
-    import os
-
     create(git.platform, "ann/large")
     address = git.url("ann/large").removesuffix(".git")
     assert run_git("clone", "--quiet", address, str(tmp_path / "clone")).returncode == 0
@@ -287,34 +289,53 @@ def test_odd_headers_and_bodies_do_not_hang_it(git: Git, headers: dict[str, str]
     assert '"bug"' not in (git.platform.home / "platform.log").read_text()
 
 
-def test_the_key_is_not_seen_by_the_git_process(git: Git) -> None:
-    """Neither in its arguments nor in its environment: what runs there is handed a name, not a credential."""
-    import contextlib
-    import socket
+def processes(git: Git) -> dict[int, bytes]:
+    """Find the gits that work for this platform: their arguments and variables."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            arguments = (folder / "cmdline").read_bytes()
+            variables = (folder / "environ").read_bytes()
+            if (
+                arguments.startswith((b"git\0", b"/usr/lib/git-core/git"))
+                and str(git.platform.home).encode() in variables
+            ):
+                found[int(folder.name)] = arguments + variables
+    return found
 
-    from tests.web.support import address
 
+def wait_for(git: Git, *, some: bool) -> dict[int, bytes]:
+    deadline = time.monotonic() + 20
+    while bool(found := processes(git)) is not some:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("service", ["git-upload-pack", "git-receive-pack"])
+def test_a_client_that_goes_away_leaves_no_process_and_no_file(git: Git, service: str) -> None:
+    """And while the git process is there, it is seen that no credential was handed to it."""
+    head, repository = git.head("ann/shared"), git.bare("ann/shared")
+    files = sorted(path for path in repository.rglob("*"))
     token = base64.b64encode(f"ann:{git.platform.key}".encode()).decode()
+    line = f"{head} {'b' * 40} refs/heads/master\0 report-status\n"
+    half = f"{len(line) + 4:04x}{line}0000PACK" if service == "git-receive-pack" else "0032want "
     request = (
-        "POST /git/ann/shared.git/git-upload-pack HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
-        f"Content-Type: application/x-git-upload-pack-request\r\nAuthorization: Basic {token}\r\n\r\n"
+        f"POST /git/ann/shared.git/{service} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+        f"Content-Type: application/x-{service}-request\r\nAuthorization: Basic {token}\r\n\r\n{half}"
     )
     with socket.create_connection(address(git.platform)) as connection:
         connection.sendall(request.encode())
-        seen: list[bytes] = []
-        deadline = time.monotonic() + 20
-        while not seen and time.monotonic() < deadline:
-            for folder in Path("/proc").glob("[0-9]*"):
-                with contextlib.suppress(OSError):
-                    arguments = (folder / "cmdline").read_bytes()
-                    if b"http-backend" in arguments:
-                        variables = (folder / "environ").read_bytes()
-                        if str(git.platform.home).encode() in variables:
-                            seen.append(arguments + variables)
-    assert seen
-    for text in seen:
+        seen = wait_for(git, some=True)
+        time.sleep(0.3)  # the git it starts
+        seen |= processes(git)
+    for text in seen.values():
         assert git.platform.key.encode() not in text
         assert token.encode() not in text
+    wait_for(git, some=False)
+    assert git.head("ann/shared") == head
+    assert sorted(path for path in repository.rglob("*")) == files
 
 
 def test_what_a_remote_helper_object_says_of_the_key(git: Git) -> None:

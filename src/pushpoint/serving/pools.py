@@ -109,8 +109,8 @@ class Pools:
             try:
                 pool.ready(timeout=START_TIMEOUT)
                 say(f"import and load succeeded in {pool.load_seconds:.3f} s")
-            finally:
-                pool.drain(timeout=DRAIN_TIMEOUT)
+            finally:  # the build need not wait for a worker's end
+                threading.Thread(target=pool.drain, args=(DRAIN_TIMEOUT,), name="tried out", daemon=True).start()
 
     def launch(
         self,

@@ -6,7 +6,10 @@ A push is answered only after the build of the new head was begun, so whoever pu
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import re
+import signal
 from typing import cast
 
 from litestar.types import ASGIApp, HTTPScope, Receive, Send
@@ -57,6 +60,7 @@ def application(services: Services) -> ASGIApp:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
         )
         feeding = asyncio.create_task(_feed(process, receive))
         try:
@@ -74,7 +78,7 @@ def application(services: Services) -> ASGIApp:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
             if process.returncode is None:
-                process.kill()
+                _end(process)
             await process.wait()
 
     return raw.guarded(serve)
@@ -89,7 +93,13 @@ async def _feed(process: asyncio.subprocess.Process, receive: Receive) -> None:
             await stdin.drain()
         stdin.close()
     except (raw.Gone, ConnectionError):
-        process.kill()  # half a push must not be taken for a whole one
+        _end(process)  # half a push must not be taken for a whole one
+
+
+def _end(process: asyncio.subprocess.Process) -> None:
+    """End git and the gits it started, which would wait for ever; the signal lets them take their locks away."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
 
 
 def _output(process: asyncio.subprocess.Process) -> asyncio.StreamReader:
