@@ -141,8 +141,8 @@ def _deploy(repository: Path, server: Platform, environment: Mapping[str, str]) 
 
 def _loads(home: Path) -> float:
     files = [*home.glob("builds/*/build.log"), home / "platform.log"]
-    text = "".join(re.sub(r"\x1b\[[\d;]*m", "", file.read_text()) for file in files)
-    found: list[str] = re.findall(r"(?:import and load succeeded in |load_seconds": )([\d.]+)", text)
+    text = "".join(file.read_text() for file in files)
+    found: list[str] = re.findall(r"""(?:import and load succeeded in |"load_seconds": ?)([\d.]+)""", text)
     return sum(map(float, found))
 
 
@@ -157,7 +157,7 @@ def _original(place: Path, environment: Mapping[str, str]) -> dict[str, float]:
     own = {**environment, "PYTHONPATH": str(lay_down(place / "runtime"))}
 
     def run(*command: str) -> str:
-        return subprocess.run(command, cwd=place, env=own, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return subprocess.run(command, cwd=place, env=own, check=True, capture_output=True, text=True).stdout
 
     run(sys.executable, "-m", "pip", "download", "--quiet", "--dest", "fetched", "-r", "requirements.txt")
     times = [time.perf_counter()]
@@ -185,10 +185,10 @@ def _show(runs: list[dict[str, Deployed]], original: Mapping[str, float], *, onl
     best = {name: min((run[name] for run in runs), key=lambda deployed: deployed.overhead) for name in LIMITS}
     lines = [f"{'seconds, best of ' + str(len(runs)):<34}" + "".join(f"{name:>12}" for name in best)]
     for part in dict.fromkeys(part for deployed in best.values() for part in deployed.parts):
-        shown = (f"{deployed.parts[part]:12.2f}" if part in deployed.parts else " " * 12 for deployed in best.values())
-        lines.append(f"  {part:<32}" + "".join(shown))
-    for part in ("cells", "loads", "total", "overhead"):
-        lines.append(f"{part:<34}" + "".join(f"{getattr(deployed, part):12.2f}" for deployed in best.values()))
+        cells = [f"{deployed.parts[part]:.2f}" if part in deployed.parts else "" for deployed in best.values()]
+        lines.append(f"  {part:<32}" + "".join(f"{cell:>12}" for cell in cells))
+    for name in ("cells", "loads", "total", "overhead"):
+        lines += [f"{name:<34}" + "".join(f"{getattr(deployed, name):12.2f}" for deployed in best.values())]
     lines.append(f"{'bytes of model sent':<34}" + "".join(f"{deployed.sent:12,}" for deployed in best.values()))
     lines.append("  (build and roll out contain the loads: import and load of the inference script, once in each)")
     if original:

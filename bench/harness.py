@@ -9,6 +9,7 @@ import re
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,12 +105,26 @@ def peak_memory(pid: int | str = "self") -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def crowding() -> float:
+    """Say how many times longer than alone one thread takes here now, other programs being what they are.
+
+    Returns:
+        Seconds on the clock for each second of processor time; 1 on an idle machine.
+    """
+    began, used = time.perf_counter(), time.process_time()
+    while time.process_time() - used < 0.5:
+        pass
+    return (time.perf_counter() - began) / (time.process_time() - used)
+
+
 def conclude(lines: list[str], checks: list[Check], *, only_json: bool, **measured: object) -> None:
     """Print what was measured, each requirement with its verdict, and everything as one last line of JSON."""
+    crowded = round(crowding(), 2)
+    lines.append(f"other programs: one thread took {crowded:.1f} times as long as alone, at the end of this")
     for check in checks:
         sign, verdict = ">=" if check.at_least else "<=", "PASS" if check.passed else "MISS"
         lines.append(f"{verdict}  {check.name:<44}{check.value:9.2f}   ({sign} {check.limit:g} {check.unit})")
     if not only_json:
         print("\n".join(lines))
     shown = [asdict(check) | {"passed": check.passed} for check in checks]
-    print(json.dumps({**measured, "checks": shown}))
+    print(json.dumps({**measured, "crowding": crowded, "checks": shown}))

@@ -49,13 +49,13 @@ def main() -> None:
 def _measure(model: Path, server: Platform, *, rounds: int, only_json: bool) -> None:
     seconds: dict[str, list[float]] = {"MD5 alone": [], "describe": [], "cp and fsync": [], "put": []}
     memory = {"client": 0, "platform at rest": peak_memory(server.pid), "platform": 0}
+    copy = model.with_name("copy")
     with Client(server.url, server.key) as client:
         client.create_collection(data_path(COLLECTION))
     for number in range(rounds):
         _change(model, number)
         seconds["MD5 alone"].append(_time(lambda: _md5(model)))
         seconds["describe"].append(_time(lambda: describe(model)))
-        copy = model.with_name("copy")
         os.sync()
         seconds["cp and fsync"].append(_time(lambda: _copy(model, copy)))
         copy.unlink()

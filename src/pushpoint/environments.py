@@ -139,12 +139,15 @@ def make_environment(
             timeout=timeout,
             say=say,
         )
+        age = lock_age if uv.plain else 0.0
+        settings = {name: value for name, value in uv.environment.items() if name.startswith("UV_")}
         if contained is None:
-            age = lock_age if uv.plain else 0.0
-            settings = {name: value for name, value in uv.environment.items() if name.startswith("UV_")}
             chosen = _remembered(uv.choose, root, age, [text, *facts, settings])
         else:
-            uv, chosen = _choose_safely(uv.outside(root), uv.inside(contained, Path(scratch)))
+            outside, known = uv.outside(root), [text, *facts, settings, "wheels only"]
+            uv, chosen = _choose_safely(
+                outside, lambda: _remembered(outside.choose, root, age, known), uv.inside(contained, Path(scratch))
+            )
             # What is built inside is not shared with whoever happens to have the same versions.
             facts += ["contained", text] if uv.contained else []
         lock = [line for line in _lines(chosen) if not line.startswith("--")]
@@ -179,11 +182,11 @@ def interpreter(path: Path) -> Path:
     return path / "bin" / "python"
 
 
-def _choose_safely(outside: _Uv, inside: _Uv) -> tuple[_Uv, str]:
+def _choose_safely(outside: _Uv, choose: Callable[[], str], inside: _Uv) -> tuple[_Uv, str]:
     # `--only-binary` alone does not suffice: uv runs the setup.py of an editable requirement all the same.
     if outside.plain:
         try:
-            return outside, outside.choose()
+            return outside, choose()
         except RequirementsFailed as problem:
             if not _NO_WHEEL.search(problem.log):
                 raise

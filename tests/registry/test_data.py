@@ -133,19 +133,6 @@ def test_a_collection_that_holds_files_goes_only_by_force(registry: Registry, st
     assert data.delete_collection(registry.database, registry.ann, HERE, force=True) == 1
 
 
-def test_pages_of_a_thousand(registry: Registry, store: LocalStore) -> None:
-    blob = put(registry, store, "ann/c/x0", b"x")
-    for number in range(1, 1001):
-        path = data_path(f"ann/c/x{number:04}")
-        data.put(registry.database, store, registry.ann, path, None, blob)
-    inside = data.collection(registry.database, registry.ann, HERE)
-    first, marker = data.listing(registry.database, inside)
-    assert len(first) == 1000
-    assert marker == first[-1].name
-    rest, end = data.listing(registry.database, inside, after=marker)
-    assert (len(rest), end) == (1, None)
-
-
 def test_bytes_are_known_to_their_owner_alone(registry: Registry, store: LocalStore) -> None:
     blob = put(registry, store, "ann/c/f", b"x")
     assert data.stored(registry.database, registry.ann, blob.digest) == blob

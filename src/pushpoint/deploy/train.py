@@ -10,8 +10,10 @@ import hashlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,21 +78,25 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
             finished=now,
             provenance=replace(_caused(os.environ), code_tree=plan.code_tree, finished=now.isoformat()),
         )
-    from pushpoint.notebooks import execute, scrub  # the slowest import of all, so only where there is a notebook
-
     before = _stamp(model)
-    environment = make_environment(
-        root / plan.requirements if plan.requirements else None,
-        root=cache_folder() / "environments",
-        extra=KERNEL,
-        lock_age=_DAY,
-        say=report.line,
-    )
+    with ThreadPoolExecutor(1) as threads:
+        # The slowest import of all: only where there is a notebook, and while uv works.
+        threads.submit(import_module, "pushpoint.notebooks")
+        environment = make_environment(
+            root / plan.requirements if plan.requirements else None,
+            root=cache_folder() / "environments",
+            extra=KERNEL,
+            lock_age=_DAY,
+            say=report.line,
+        )
+    from pushpoint.notebooks import execute, scrub
+
     report.line(f"environment {'reused' if environment.reused else 'made'} in {environment.seconds:.1f} s")
     report.parts["environment"] = round(environment.seconds, 3)
     variables = scrub(os.environ, secrets)
     variables["PATH"] = f"{environment.path / 'bin'}{os.pathsep}{variables.get('PATH', os.defpath)}"
     variables["VIRTUAL_ENV"] = str(environment.path)
+    variables.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait do not spin: CI machines are shared
     variables["PYTHONPATH"] = str(runtime.lay_down(cache_folder() / "runtime"))
     executed = plan.state / plan.source.commit[:12] / Path(plan.notebook).name
     executed.parent.mkdir(exist_ok=True)

@@ -29,6 +29,8 @@ from pushpoint.serving.pools import Pools
 
 BUILD_TIMEOUT = 1800.0
 """Seconds that one command of uv may take."""
+LOCK_AGE = 86400.0
+"""Seconds for which the same requirements mean the same versions, without asking the package index."""
 
 log = structlog.get_logger()
 
@@ -174,7 +176,9 @@ class Builder:
                 network=True,
             )
 
-        made = make_environment(requirements, root=root, contained=contained, timeout=BUILD_TIMEOUT, say=say)
+        made = make_environment(
+            requirements, root=root, contained=contained, lock_age=LOCK_AGE, timeout=BUILD_TIMEOUT, say=say
+        )
         say(f"environment {made.path.name} {'reused' if made.reused else f'made in {made.seconds:.1f} s'}")
         self._pools.try_out(algorithm, build, made.path.name, say)
         return made.path.name

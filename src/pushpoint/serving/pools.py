@@ -6,9 +6,11 @@ again, and calls that come meanwhile wait for them.
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -101,16 +103,24 @@ class Pools:
     def try_out(self, algorithm: Algorithm, build: Build, environment: str, say: Callable[[str], None]) -> None:
         """Import and load a build once, in a worker that is then stopped.
 
-        What Python compiles meanwhile is kept for the workers that follow; they cannot write there.
+        What Python compiles meanwhile is kept for the workers that follow, if the build succeeds. They cannot write
+        there, and neither can this worker: it has a copy, so a failed build leaves what is live as it was.
         """
+        kept = self._bytecode(algorithm, environment)
+        own, draft = (kept.with_name(f"{kept.name}.{build.id}.{part}") for part in ("own", "draft"))
+        kept.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(kept, own, symlinks=True)
         with self._tokens.during(self._owner(algorithm), algorithm) as token:
-            launch = self.launch(algorithm, build, token=token, environment=environment, compile_code=True)
-            pool = self._engine.start(launch)
+            launch = self.launch(algorithm, build, token=token, environment=environment)
+            pool = self._engine.start(replace(launch, bytecode=own, bytecode_writable=True))
             try:
                 pool.ready(timeout=START_TIMEOUT)
                 say(f"import and load succeeded in {pool.load_seconds:.3f} s")
+                shutil.copytree(own, draft, symlinks=True)
+                shutil.rmtree(kept)
+                draft.rename(kept)
             finally:  # the build need not wait for a worker's end
-                threading.Thread(target=pool.drain, args=(DRAIN_TIMEOUT,), name="tried out", daemon=True).start()
+                threading.Thread(target=self._forget, args=(pool, own, draft), name="tried out", daemon=True).start()
 
     def launch(
         self,
@@ -119,7 +129,6 @@ class Pools:
         *,
         token: str,
         environment: str | None = None,
-        compile_code: bool = False,
     ) -> Launch:
         """Say what a worker of a build needs.
 
@@ -132,8 +141,6 @@ class Pools:
         digest = environment or build.environment or ""
         root = self._home / "environments" / digest
         folder = self._home / "builds" / build.id
-        bytecode = self._home / "bytecode" / algorithm.id / digest
-        bytecode.mkdir(parents=True, exist_ok=True)
         model = None
         if build.manifest:
             if build.manifest.algorithm != str(algorithm.name):
@@ -148,8 +155,7 @@ class Pools:
             code=folder / "code",
             python=interpreter(root),
             environment=root,
-            bytecode=bytecode,
-            bytecode_writable=compile_code,
+            bytecode=self._bytecode(algorithm, digest),
             model=model,
             log=folder / "output.log",
             variables={},
@@ -179,6 +185,14 @@ class Pools:
             for pool, token in zip(gone, tokens, strict=True):
                 pool.drain(timeout=DRAIN_TIMEOUT)
                 self._tokens.revoke(token)
+
+    def _forget(self, pool: LocalPool, *folders: Path) -> None:
+        pool.drain(timeout=DRAIN_TIMEOUT)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _bytecode(self, algorithm: Algorithm, environment: str) -> Path:
+        return self._home / "bytecode" / algorithm.id / environment
 
     def _owner(self, algorithm: Algorithm) -> Actor:
         account = accounts.find(self._database, algorithm.name.owner)

@@ -1,0 +1,36 @@
+"""The benches run and say what they promise to say; how fast they find us is not for a test to judge."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_bench_upload_ends_with_a_line_of_json(tmp_path: Path) -> None:
+    options = ["--size", "3MiB", "--rounds", "2", "--directory", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.upload", *options], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["size"] == 3 << 20
+    assert {name: len(seconds) for name, seconds in said["seconds"].items()} == {
+        "MD5 alone": 2,
+        "describe": 2,
+        "cp and fsync": 2,
+        "put": 2,
+    }
+    assert said["memory"]["client"] > 0
+    assert {check["name"] for check in said["checks"]} == {
+        "describe, speed beside MD5 alone",
+        "put, speed beside cp and fsync",
+        "memory of the client",
+        "memory of the platform",
+    }
+    for check in said["checks"]:
+        assert f"{'PASS' if check['passed'] else 'MISS'}  {check['name']}" in done.stdout
+    assert not list(tmp_path.iterdir())  # it cleans up after itself
