@@ -136,6 +136,8 @@ def describe(
     """
     try:
         file = path.open("rb", buffering=0)
+    except IsADirectoryError as error:
+        raise ModelMissing(str(path), "is a folder; set `model-path` to the file to deploy") from error
     except OSError as error:
         raise ModelMissing(str(path), f"cannot be read ({error.strerror}); check its name and its mode") from error
     with file:

@@ -135,7 +135,7 @@ def test_a_collection_that_holds_files_goes_only_by_force(registry: Registry, st
 
 def test_bytes_are_known_to_their_owner_alone(registry: Registry, store: LocalStore) -> None:
     blob = put(registry, store, "ann/c/f", b"x")
-    assert data.stored(registry.database, registry.ann, blob.digest) == blob
+    assert data.stored(registry.database, store, registry.ann, blob.digest) == blob
     for digest in (blob.digest, Digest("sha256:" + "0" * 64), Digest("' OR 1=1 --")):
         with pytest.raises(NotFound):
-            data.stored(registry.database, registry.bob, digest)
+            data.stored(registry.database, store, registry.bob, digest)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -21,6 +22,8 @@ from sqlalchemy import insert, select
 from pushpoint import manifest as manifests
 from pushpoint.databases import reading, writing
 from pushpoint.databases.tables import collections, files
+from pushpoint.digests import describe
+from pushpoint.names import data_path
 from tests.conftest import Platform, start_platform, stop_platform
 from tests.web.support import (
     JSON,
@@ -584,3 +587,21 @@ def test_a_truncated_blob_breaks_the_download_off(data: Data) -> None:
         data.get("ann/c/cut")
     blob.unlink()
     assert data.get("ann/c/cut").status == 404
+
+
+def test_a_damaged_blob_is_sent_again_instead_of_linked(platform: Platform, tmp_path: Path) -> None:
+    model = tmp_path / "model.pkl"
+    model.write_bytes(b"the trained bytes" * 100)
+    blob, path = describe(model), data_path("data://ann/healing/model.pkl")
+    with platform.client() as client:
+        client.create_collection(path)
+        client.put(path, model, blob)
+        assert client.link(path, blob)
+        stored = platform.home / "store" / "sha256" / blob.hex[:2] / blob.hex[2:]
+        stored.chmod(0o644)
+        stored.write_bytes(b"other bytes")
+        assert not client.link(path, blob)
+        client.put(path, model, blob)
+        assert client.link(path, blob)
+        with client.open(path) as pieces:
+            assert b"".join(pieces) == model.read_bytes()

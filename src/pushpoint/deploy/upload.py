@@ -7,7 +7,7 @@ from pathlib import Path
 from pushpoint.client import Client
 from pushpoint.deploy.plan import Plan
 from pushpoint.digests import Descriptor
-from pushpoint.errors import AlreadyExists, ModelMissing
+from pushpoint.errors import ModelMissing
 from pushpoint.names import DataPath, data_path, stored_model_name
 from pushpoint.report import Report
 
@@ -19,7 +19,6 @@ def upload(plan: Plan, model: Descriptor, path: str, *, client: Client, report: 
         Its `data://` uri.
 
     Raises:
-        AlreadyExists: The name holds other bytes, against all odds or by someone's hand.
         ModelMissing: The model is empty.
     """
     if model.size == 0:
@@ -27,12 +26,6 @@ def upload(plan: Plan, model: Descriptor, path: str, *, client: Client, report: 
     collection = data_path(plan.collection)
     name = stored_model_name(path, plan.source.commit, model.hex)
     target = DataPath(collection.owner, collection.collection, name)
-    there = client.stat(target)
-    if there and there.digest != model.digest:
-        raise AlreadyExists(f"{target} holds other bytes; delete it if no release needs it, then deploy again")
-    if there:
-        report.line("the platform has this model; 0 bytes sent")
-        return str(target)
     client.create_collection(collection)
     if client.link(target, model):
         report.line("the platform has these bytes; 0 bytes sent")

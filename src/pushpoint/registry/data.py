@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 
 from pushpoint.databases import Database, reading, writing
 from pushpoint.databases.tables import accounts, collections, files
-from pushpoint.digests import Descriptor, Digest
-from pushpoint.errors import AlreadyExists, Conflict, InUse, InvalidRequest, NotFound, Refused
+from pushpoint.digests import Descriptor, Digest, describe
+from pushpoint.errors import AlreadyExists, Conflict, InUse, InvalidRequest, ModelMissing, NotFound, Refused
 from pushpoint.names import DataPath, check_name
 from pushpoint.records import OWN_ALGORITHMS, PUBLIC, READERS, Actor, Collection, File
 from pushpoint.registry.history import record
@@ -160,14 +160,16 @@ def writable(database: Database, actor: Actor, path: DataPath) -> Collection:
     return collection(database, actor, path)
 
 
-def stored(database: Database, actor: Actor, digest: Digest) -> Descriptor:
+def stored(database: Database, store: LocalStore, actor: Actor, digest: Digest) -> Descriptor:
     """Look up a blob that one of the actor's own files holds; others' blobs look absent.
+
+    Its bytes are read again, so that a blob that was damaged looks absent too, and is sent anew.
 
     Returns:
         The blob.
 
     Raises:
-        NotFound: None of the actor's files holds it.
+        NotFound: None of the actor's files holds it, or the store no longer does.
     """
     with reading(database) as connection:
         row = (
@@ -181,7 +183,14 @@ def stored(database: Database, actor: Actor, digest: Digest) -> Descriptor:
         )
     if row is None:
         raise NotFound(f"you have no file with the digest {digest}; send its bytes")
-    return _file(row).blob
+    blob = _file(row).blob
+    try:
+        found = describe(store.path(digest))
+    except ModelMissing as error:
+        raise NotFound(f"the store has lost {digest}; send its bytes") from error
+    if found.digest != digest:
+        raise NotFound(f"the store's copy of {digest} is damaged; send its bytes")
+    return blob
 
 
 def put(
@@ -231,7 +240,7 @@ def put(
         elif there == blob.digest:
             return
         elif create_only:
-            raise AlreadyExists(f"{path} holds other bytes; a stored model is never overwritten, choose another name")
+            raise AlreadyExists(f"{path} holds other bytes; delete it if no release needs it, then deploy again")
         elif referrers := needing(connection, str(path)):
             raise InUse(str(path), [f"release {version}" for version in referrers])
         else:

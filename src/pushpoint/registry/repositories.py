@@ -6,6 +6,7 @@ What a commit holds is read through git, never from a checked-out file, so a lin
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ _SETTINGS = {
     "receive.denyNonFastForwards": "true",
     "receive.denyDeletes": "true",
     "receive.fsckObjects": "true",
+    "receive.maxInputSize": "1g",
     "core.fsync": "all",
     "core.hooksPath": "/dev/null",
     "transfer.hideRefs": "refs/pushpoint",
@@ -45,13 +47,15 @@ def create(root: Path, algorithm: Algorithm) -> None:
     final = path(root, algorithm)
     if final.exists():
         return
-    draft = final.with_suffix(".draft")
-    shutil.rmtree(draft, ignore_errors=True)
+    draft = final.with_suffix(f".{secrets.token_hex(4)}")
     git.run(["init", "--quiet", "--bare", f"--initial-branch={BRANCH}", str(draft)])
     for key, value in _SETTINGS.items():
         git.run(["config", key, value], directory=draft)
     git.run(["fast-import", "--quiet"], directory=draft, stdin=_first_commit(algorithm))
-    draft.rename(final)
+    try:
+        draft.rename(final)
+    except OSError:  # someone else was faster
+        shutil.rmtree(draft)
 
 
 def head(repository: Path) -> str | None:

@@ -43,6 +43,7 @@ class Builder:
         self._sandbox, self._pools = sandbox, pools
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="build")
         self._running: dict[str, Future[None]] = {}
+        self._lock = threading.Lock()
         self._turn: dict[str, threading.Lock] = {}
 
     def recover(self) -> None:
@@ -82,11 +83,12 @@ class Builder:
         if head is None or (commit != head and not repositories.comes_before(repository, commit, head)):
             raise InvalidRequest(f"algo://{algorithm.name} has no commit {commit} on its branch; push it first")
         text = repositories.read(repository, commit, manifests.FILE)
-        build, is_new = builds.begin(self._database, algorithm, commit, manifest=text)
-        if is_new:
-            self._folder(build).mkdir(parents=True)
-            self._log(build).touch()
-            self._running[build.id] = self._threads.submit(self._build, algorithm, build)
+        with self._lock:
+            build, is_new = builds.begin(self._database, algorithm, commit, manifest=text)
+            if is_new:
+                self._folder(build).mkdir(parents=True)
+                self._log(build).touch()
+                self._running[build.id] = self._threads.submit(self._build, algorithm, build)
         return build
 
     def wait(self, algorithm: Algorithm, build: Build) -> Build:
@@ -95,7 +97,9 @@ class Builder:
         Returns:
             The build as it ended.
         """
-        if running := self._running.get(build.id):
+        with self._lock:
+            running = self._running.get(build.id)
+        if running:
             running.result()
         return builds.find(self._database, algorithm, build.id)
 
@@ -151,7 +155,8 @@ class Builder:
                 say("failed: the platform has a bug; its log tells more")
             say(f"build {state}")
             builds.finish(self._database, build, state, environment=environment, sandbox=self._sandbox.description)
-            self._running.pop(build.id, None)
+            with self._lock:
+                self._running.pop(build.id, None)
 
     def _make(self, algorithm: Algorithm, build: Build, say: Callable[[str], None]) -> str:
         # the Node client's suite looks for these first three words

@@ -148,6 +148,8 @@ class Pools:
                     f"the manifest is for {build.manifest.algorithm}, not for {algorithm.name}; deploy the model here"
                 )
             path = data_path(build.manifest.uri)
+            if path.owner != algorithm.name.owner:
+                raise RolloutFailed(f"the manifest names {path}, which is not {algorithm.name.owner}'s; deploy again")
             model = self._store.path(data.file(self._database, self._owner(algorithm), path).blob.digest)
         return Launch(
             algorithm=str(algorithm.name),

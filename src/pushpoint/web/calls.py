@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import cast
 from uuid import uuid4
 
+import structlog
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from pushpoint import wire
@@ -26,6 +27,8 @@ from pushpoint.web import guards, raw
 LARGEST = 10 << 20
 """Bytes of a request's body."""
 DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 300.0, 3000.0
+
+log = structlog.get_logger()
 
 _TYPES = {
     "application/json": "json",
@@ -74,6 +77,7 @@ def application(services: Services) -> ASGIApp:
             serving.resolve(services, actor, asked)  # what cannot be called is refused now
             task = asyncio.create_task(serving.call(services, actor, asked, request, timeout=timeout))
             running.add(task)
+            task.add_done_callback(_over)
             task.add_done_callback(running.discard)
             # "void", not true: the Java client's suite compares it
             await raw.answer(send, 200, _JSON, wire.encode({"async": "void", "request_id": request_id}))
@@ -87,6 +91,11 @@ def application(services: Services) -> ASGIApp:
             await raw.answer(send, 200, _JSON | headers, _envelope(outcome))
 
     return raw.guarded(call)
+
+
+def _over(task: asyncio.Task[object]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.warning("a void call was not made", reason=str(error))
 
 
 async def _body(receive: Receive) -> bytes | None:

@@ -140,7 +140,7 @@ async def _put(
     await asyncio.to_thread(data.writable, services.database, actor, path)
     create_only = raw.header(scope, b"if-none-match") == "*"
     if known := raw.header(scope, b"pushpoint-link"):
-        blob = await asyncio.to_thread(data.stored, services.database, actor, Digest(known))
+        blob = await asyncio.to_thread(data.stored, services.database, services.store, actor, Digest(known))
         await asyncio.to_thread(
             data.put, services.database, services.store, actor, path, None, blob, create_only=create_only
         )
@@ -224,6 +224,7 @@ def _file_headers(path: DataPath, blob: Descriptor) -> dict[str, str]:
         "content-type": kind,
         "content-length": str(blob.size),
         "x-data-type": "file",
+        "x-content-type-options": "nosniff",
         "etag": f'"{blob.md5}"',
         "repr-digest": ", ".join(
             f"{name}=:{base64.b64encode(bytes.fromhex(value)).decode()}:" for name, value in digests.items()

@@ -102,7 +102,8 @@ def _http(_request: Request[Any, Any, Any], error: HTTPException) -> Response[by
     if isinstance(error, NoSuchAlgorithm):
         # the Node client's suite compares this body to the letter
         return Response(b'{"error":"No such algorithm"}', status_code=404, media_type=MediaType.JSON)
-    found = {"id": str(uuid4()), "code": 6001, "message": error.detail, "error_type": "InvalidRequest"}
+    kind = "NotFound" if error.status_code == 404 else "InvalidRequest"
+    found = {"id": str(uuid4()), "code": 6001, "message": error.detail, "error_type": kind}
     return Response(
         wire.encode({"error": found}), status_code=error.status_code, media_type=MediaType.JSON, headers=error.headers
     )

@@ -6,12 +6,16 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import parse_qsl
 
+import structlog
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from pushpoint.errors import Error, Unavailable
 from pushpoint.web.errors import bug, envelope
 
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+log = structlog.get_logger()
 
 
 class Gone(Exception):
@@ -96,8 +100,10 @@ def guarded(application: ASGIApp) -> ASGIApp:
         except Exception as error:
             if started:  # too late for an answer: break it off, so that nobody takes it for whole
                 raise
-            if isinstance(error, OSError) and error.errno in (28, 122):  # ENOSPC, EDQUOT
-                error = Unavailable("the platform's disk is full; free some space, then send it again")
+            if isinstance(error, OSError):
+                log.error("the disk failed", exc_info=error)
+                why = f"the platform cannot use its disk ({error.strerror})"
+                error = Unavailable(f"{why}; tell its operator, then send it again")
             await answer(send, *(envelope(error) if isinstance(error, Error) else bug(error)))
 
     return outer
