@@ -156,9 +156,8 @@ class KernelDied(TrainingError):
 
     def __init__(self, cell: int, reason: str, *, notebook: str) -> None:
         self.cell, self.reason, self.notebook = cell, reason, notebook
-        super().__init__(
-            f"the kernel died in cell {cell} of {notebook}: {reason}; mend the cell or give it more memory, then deploy again"
-        )
+        what = f"the kernel died in cell {cell} of {notebook}: {reason}"
+        super().__init__(f"{what}; mend the cell or give it more memory, then deploy again")
 
 
 class ModelMissing(TrainingError):
