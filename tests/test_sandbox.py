@@ -281,15 +281,15 @@ def test_a_planted_interpreter_link_shows_nothing(tmp_path: Path) -> None:
     (tmp_path / "environment" / "bin").mkdir(parents=True)
     link = tmp_path / "environment" / "bin" / "python"
     link.symlink_to(private / "bin" / "python")
-    assert sandbox.interpreter(link) == []
+    assert sandbox.installation(link) == []
     (private / "lib" / "python3.11").mkdir(parents=True)
     (private / "lib" / "python3.11" / "os.py").touch()
     (private / "documents").mkdir()
-    assert sandbox.interpreter(link) == [private / "bin", private / "lib"]
+    assert sandbox.installation(link) == [private / "bin", private / "lib"]
     (tmp_path / "alias").symlink_to(private)
     link.unlink()
     link.symlink_to(tmp_path / "alias" / "bin" / "python")
-    assert sandbox.interpreter(link) == [
+    assert sandbox.installation(link) == [
         folder / part for folder in (tmp_path / "alias", private) for part in ("bin", "lib")
     ]
 
@@ -298,7 +298,7 @@ def test_a_planted_interpreter_link_shows_nothing(tmp_path: Path) -> None:
 def test_a_program_of_the_system_shows_no_more_than_the_system(
     confined: Sandbox, scratch: Path, tmp_path: Path, program: str
 ) -> None:
-    assert sandbox.interpreter(Path(program)) == []
+    assert sandbox.installation(Path(program)) == []
     (tmp_path / "database").write_text("secret")
     command = confined.command(
         ["/bin/sh", "-c", f"cat {tmp_path}/database; ls /etc/shadow; exit 0"],

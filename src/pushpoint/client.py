@@ -316,11 +316,19 @@ class Client:
         """
 
         def pieces() -> Iterator[bytes]:
+            left = blob.size
             with source.open("rb", buffering=0) as file:
                 while piece := file.read(PIECE):
+                    left -= len(piece)
+                    if left < 0:
+                        break
                     yield piece
                     if progress:
                         progress(len(piece))
+            if left:
+                raise errors.IntegrityError(
+                    f"{source.name} was changed while it was uploaded; run the same command again"
+                )
 
         headers = _announce(blob) | {"if-none-match": "*", "content-length": str(blob.size)}
         self._checked(self._send("PUT", _data(path), headers=headers, content=pieces, timeout=3600.0))
@@ -457,7 +465,8 @@ def _error(answer: httpx2.Response) -> errors.Error:
     except (msgspec.DecodeError, KeyError, TypeError):
         found = {}
     if isinstance(found, str):
-        found = {"message": f"{found}; check its name and whose key you use"}
+        name = "/".join(answer.request.url.path.split("/")[3:5])
+        found = {"message": f"algorithm {name} not found; check its name and whose key you use"}
     if not isinstance(found, dict):
         found = {}
     message = str(found.get("reason") or found.get("message") or f"{answer.request.url} answered {answer.status_code}")

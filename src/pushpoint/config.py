@@ -216,8 +216,10 @@ def credentials(environment: Mapping[str, str], profile: Path) -> Credentials:
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"{url!r} is not an address; write it as http://HOST:PORT")
     if not key:
+        other = f" (the profile's is for {kept['url']} alone)" if kept.get("url") else ""
         raise MissingSetting(
-            "PUSHPOINT_API_KEY", how="set it to a key of yours; the platform keeps one in HOME/api-key"
+            "PUSHPOINT_API_KEY",
+            how=f"set it to a key of yours{other}; a platform keeps its first in the file api-key of its home",
         )
     return Credentials(url=url.rstrip("/"), key=Secret(key), origin=origin)
 

@@ -110,9 +110,7 @@ class RequirementsFailed(TrainingError):
 
     def __init__(self, path: str, log: str) -> None:
         self.path, self.log = path, log
-        super().__init__(
-            f"{path} could not be installed:\n{log.strip()}\nCorrect {path} and run the same command again"
-        )
+        super().__init__(f"{path} could not be installed:\n{log.strip()}\nCorrect {path}, commit, and deploy again")
 
 
 class CellFailed(TrainingError):
@@ -133,7 +131,9 @@ class CellFailed(TrainingError):
             notebook,
             traceback,
         )
-        super().__init__(f"cell {cell} of {notebook} failed with {name}: {value}; mend the cell and commit")
+        is_missing = name == "ModuleNotFoundError"
+        advice = "add its package to the requirements and commit" if is_missing else "mend the cell and commit"
+        super().__init__(f"cell {cell} of {notebook} failed with {name}: {value}; {advice}")
 
 
 class CellTimedOut(TrainingError):

@@ -251,6 +251,39 @@ def changed(directory: Path, paths: Sequence[str]) -> list[str]:
     return [line[3:] for line in listed.decode("utf-8", "surrogateescape").split("\0") if line]
 
 
+def altered(directory: Path, commit: str, paths: Sequence[str]) -> list[str]:
+    """List the files at or below `paths` whose content is not the commit's, whatever the index believes of them.
+
+    The index may be told to look away (`assume-unchanged`, `skip-worktree`); here the bytes are read.
+
+    Returns:
+        Paths relative to the top of the work tree.
+    """
+    listed = [(path, blob) for path, blob in entries(directory, commit, paths) if not _is_special(directory / path)]
+    gone = [path for path, _ in listed if not (directory / path).is_file()]
+    there = [(path, blob) for path, blob in listed if (directory / path).is_file() and "\n" not in path]
+    names = "".join(f"{path}\n" for path, _ in there).encode("utf-8", "surrogateescape")
+    found = run(["hash-object", "--stdin-paths"], directory=directory, stdin=names, isolated=False).decode().split()
+    return gone + [path for (path, blob), actual in zip(there, found, strict=True) if actual != blob]
+
+
+def is_ignored(directory: Path, path: str) -> bool:
+    """Say whether git ignores a path.
+
+    Returns:
+        True if it does.
+    """
+    try:
+        run(["check-ignore", "--quiet", "--", path], directory=directory, isolated=False)
+    except ConfigError:
+        return False
+    return True
+
+
+def _is_special(path: Path) -> bool:
+    return path.is_symlink() or path.is_dir()  # links and submodules: `git status` tells of them
+
+
 def changed_between(directory: Path, older: str, newer: str) -> list[str]:
     """List the files that differ between two commits.
 

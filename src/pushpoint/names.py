@@ -84,7 +84,7 @@ class Reference:
 
 
 def reference(text: str, *, owner: str | None = None) -> Reference:
-    """Read `OWNER/NAME[/VERSION]`, with or without `algo://`; without an owner the version can't be given.
+    """Read `OWNER/NAME[/VERSION]`, with or without `algo://`; with `owner` known, `NAME[/VERSION]` too.
 
     Returns:
         The algorithm and the version selector, or none.
@@ -97,6 +97,8 @@ def reference(text: str, *, owner: str | None = None) -> Reference:
         '0.1.0'
     """
     parts = text.removeprefix("algo://").strip("/").split("/")
+    if len(parts) == 2 and owner and (parts[1][:1].isdigit() or parts[1].startswith("latest")):
+        parts = [owner, *parts]
     if len(parts) > 3:
         raise InvalidName("algorithm reference", text, rule="write it as OWNER/NAME or OWNER/NAME/VERSION")
     return Reference(algorithm_name("/".join(parts[:2]), owner=owner), parts[2] if len(parts) == 3 else None)

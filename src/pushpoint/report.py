@@ -5,6 +5,7 @@ Standard output belongs to results, so that `--json` can be piped. `quiet()` giv
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +25,12 @@ _CONTROL = re.compile(
 )
 
 
+_COMMAND = re.compile(r"(?m)^\s*::|##\[")
+"""What GitHub's runner takes for a command in a log, whoever wrote it."""
+
+
 def printable(text: str) -> str:
-    r"""Take out what would move the cursor, colour the terminal or turn the text around.
+    r"""Take out what would move the cursor, colour the terminal, turn the text around or command GitHub's runner.
 
     Returns:
         Text that is safe to print, whoever wrote it.
@@ -34,7 +39,8 @@ def printable(text: str) -> str:
         >>> printable("a\x1b[31mred\x07")
         'ared'
     """
-    return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return _COMMAND.sub(lambda found: "\u200b".join(found.group()), text) if os.environ.get("GITHUB_ACTIONS") else text
 
 
 class Report:
@@ -52,7 +58,7 @@ class Report:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Say that a step begins, and how long it took.
+        """Say that a step begins, and how it ended after how long.
 
         Yields:
             Nothing; the block is the step.
@@ -61,8 +67,9 @@ class Report:
         began = time.monotonic()
         try:
             yield
-        except BaseException:
-            self._console.print(Text.assemble(("  ✗ ", "red"), f"{name} failed"), highlight=False)
+        except BaseException as error:
+            word = "was interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            self._console.print(Text.assemble(("  ✗ ", "red"), f"{name} {word}"), highlight=False)
             raise
         finally:
             self.seconds[name] = round(time.monotonic() - began, 3)
@@ -87,6 +94,16 @@ class Report:
         with Progress(*columns, console=self._console, transient=True) as bars:
             task = bars.add_task(escape(what), total=size)
             yield lambda more: bars.advance(task, more)
+
+
+def tables() -> Console:
+    """Make a console for tables on standard output; where no person looks, their lines are not broken.
+
+    Returns:
+        A console.
+    """
+    found = Console()
+    return found if found.is_terminal else Console(width=400)
 
 
 def spoken() -> Report:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 NOBODY = "65534"
@@ -44,11 +44,13 @@ class Sandbox:
         program: The bubblewrap program; None where programs run unconfined.
         reason: Why there is none, for people to read.
         options: What this host's bubblewrap can do beyond the rest.
+        installations: Folders of the Pythons that programs may need, shown to all of them.
     """
 
     program: str | None = None
     reason: str = ""
     options: tuple[str, ...] = ()
+    installations: tuple[Path, ...] = field(default_factory=lambda: tuple(installation(Path(sys.executable))))
 
     @property
     def description(self) -> str:
@@ -72,8 +74,7 @@ class Sandbox:
         when the thread that started it ends, so does the program.
 
         Args:
-            argv: Program and arguments. The folders of the installation that an environment's interpreter links to
-                are shown too.
+            argv: Program and arguments.
             variables: The whole environment inside. Other users can see it in the process list: no secrets.
             directory: Where to start.
             scratch: Folder that is writable, and is /tmp as well.
@@ -104,7 +105,7 @@ class Sandbox:
             command += ["--ro-bind-try", os.path.realpath(path), path]
         command += ["--proc", "/proc", "--dev", "/dev"]
         command += ["--bind", str(scratch), "/tmp"]  # noqa: S108 (its own, not ours)
-        for shown in (*interpreter(Path(argv[0])), *readable):
+        for shown in (*self.installations, *readable):
             command += ["--ro-bind-try", str(shown), str(shown)]
         for shown in (*writable, scratch):
             command += ["--bind", str(shown), str(shown)]
@@ -134,12 +135,11 @@ def find_sandbox() -> Sandbox:
     return Sandbox(reason=f"bubblewrap does not work here: {reason}")
 
 
-def interpreter(python: Path) -> list[Path]:
-    """Say which folders an environment's interpreter needs besides the environment.
+def installation(python: Path) -> list[Path]:
+    """Say which folders an interpreter needs besides the environment it may be in.
 
-    Found by following the links of `python`, never by running it: an environment is written by its packages. An
-    installation counts only if Python's own library is in it, and of it only Python's folders: a planted link, or an
-    installation right in somebody's home, shows nothing else.
+    Ask it of an interpreter of ours alone, never of one in an environment that its packages have written: it follows
+    links. An installation counts only if Python's own library is in it, and of it only Python's folders.
 
     Returns:
         Folders of installations outside /usr, under each name they are known by.

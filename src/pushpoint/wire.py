@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from pushpoint import manifest as manifests
-from pushpoint.errors import InvalidRequest
+from pushpoint.errors import InvalidRequest, Unavailable
 from pushpoint.lifecycle import BuildState, DeploymentState
 from pushpoint.records import Algorithm, Build, Deployment, File, Release
 
@@ -47,6 +47,22 @@ def encode(value: object) -> bytes:
         The Node client's suite compares bodies as text.
     """
     return msgspec.json.encode(value)
+
+
+def checked(text: bytes) -> bytes:
+    """Insist that `text` is one JSON value, before it becomes part of another.
+
+    Returns:
+        The same text.
+
+    Raises:
+        Unavailable: It is not; only an algorithm that speaks to the platform itself can do that.
+    """
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except msgspec.DecodeError as error:
+        raise Unavailable("the algorithm's answer is not JSON; tell its owner") from error
+    return text
 
 
 def lenient(body: bytes) -> dict[str, JSON]:
@@ -102,6 +118,7 @@ class ReleaseView:
     build_id: str
     is_public: bool
     is_live: bool
+    state: DeploymentState | None
     notes: str
     published: datetime
     sample_input: str | None
@@ -172,8 +189,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     marker: str | None = None
 
 
-def release_view(release: Release, *, live: Deployment | None) -> ReleaseView:
-    """Show a release.
+def release_view(release: Release, *, live: Deployment | None, state: DeploymentState | None = None) -> ReleaseView:
+    """Show a release; `state` is that of its latest deployment, if it had one.
 
     Returns:
         Its shape on the wire.
@@ -185,6 +202,7 @@ def release_view(release: Release, *, live: Deployment | None) -> ReleaseView:
         build_id=release.build.id,
         is_public=release.is_public,
         is_live=live is not None and live.release.id == release.id,
+        state=state,
         notes=release.notes,
         published=release.published,
         sample_input=release.sample_input,
@@ -211,7 +229,7 @@ def deployment_view(deployment: Deployment, *, live: Deployment | None) -> Deplo
         actor=deployment.actor,
         created=deployment.created,
         live_since=deployment.live_since,
-        release=release_view(deployment.release, live=live),
+        release=release_view(deployment.release, live=live, state=deployment.state),
     )
 
 

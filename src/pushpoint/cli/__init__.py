@@ -125,8 +125,6 @@ def _failed(argv: list[str], error: errors.Error) -> int:
     lines = text.splitlines() or [type(error).__name__]
     if len(lines) > 40:  # a screen: the beginning says what, the end says what to do
         lines = [*lines[:8], f"... {len(lines) - 38} lines ...", *lines[-30:]]
-    if isinstance(error, errors.CellFailed) and error.traceback:
-        Console(stderr=True).print(Text("\n".join(printable(error.traceback).splitlines()[-20:]), "dim"))
     shown = "\n".join(line if len(line) <= 500 else line[:497] + "..." for line in lines)
     Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), shown))
     return code

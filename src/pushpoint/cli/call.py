@@ -16,9 +16,11 @@ from pushpoint.errors import ConfigError
 
 
 def call(
-    algorithm: Annotated[str, typer.Argument(help="NAME, OWNER/NAME or OWNER/NAME/VERSION.")],
+    algorithm: Annotated[str, typer.Argument(help="NAME or OWNER/NAME, and perhaps /VERSION.")],
     text: Annotated[str | None, typer.Option("--text", "-t", help="Input: this text.")] = None,
-    json_input: Annotated[str | None, typer.Option("--json-input", "-d", help="Input: this JSON.")] = None,
+    json_input: Annotated[
+        str | None, typer.Option("--json-input", "-d", help="Input: this JSON; @FILE reads it from a file.")
+    ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Input: the bytes of this file; - is standard input.")
     ] = None,
@@ -27,7 +29,6 @@ def call(
     json: Json = False,
 ) -> None:
     """Call an algorithm and print its result."""
-    from pushpoint.client import Result  # noqa: F401 - loads the client late
     from pushpoint.names import reference
 
     given = [value for value in (text, json_input, file) if value is not None]
@@ -36,6 +37,8 @@ def call(
     if text is not None:
         body, kind = text.encode(), "text/plain"
     elif json_input is not None:
+        if json_input.startswith("@"):
+            json_input = _read(Path(json_input[1:])).decode("utf-8", "replace")
         try:
             jsonlib.loads(json_input)
         except ValueError as error:
@@ -44,7 +47,7 @@ def call(
     else:
         body, kind = _read(file), "application/octet-stream"
     with connect() as client:
-        owner = None if "/" in algorithm.removeprefix("algo://") else client.account().name
+        owner = client.account().name if algorithm.removeprefix("algo://").count("/") < 2 else None
         result = client.call(reference(algorithm, owner=owner), body, content_type=kind, timeout=timeout, stdout=stdout)
     if json:
         value = result.value if not isinstance(result.value, bytes) else {"size": len(result.value)}
@@ -54,14 +57,17 @@ def call(
     if printed := result.metadata.get("stdout"):
         say.print(Text(str(printed).rstrip(), "dim"))
     if result.error:
-        if trace := result.error.get("stacktrace"):
-            say.print(Text(str(trace).rstrip(), "dim"))
         kind = result.error.get("error_type", "AlgorithmError")
+        if (trace := result.error.get("stacktrace")) and kind != "InputError":
+            say.print(Text(str(trace).rstrip(), "dim"))
         say.print(Text.assemble((f"{kind}: ", "bold red"), str(result.error.get("message"))))
         raise typer.Exit(1)
     if json:
         return
-    say.print(Text("  ".join(f"{name} {value}" for name, value in sorted(result.lineage.items())), "dim"))
+    made = result.lineage.get
+    facts = [f"{made('algorithm')} {made('version', '')}".rstrip()]
+    facts += [f"{what} {value[:12]}" for what in ("source-commit", "model-sha256") if (value := made(what))]
+    say.print(Text(" · ".join(facts), "dim"))
     if isinstance(result.value, bytes):
         sys.stdout.buffer.write(result.value)
     else:

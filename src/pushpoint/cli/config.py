@@ -15,6 +15,7 @@ from rich.text import Text
 from pushpoint.cli.settings import Json, read_settings, who, with_settings
 from pushpoint.config import SETTINGS
 from pushpoint.errors import ConfigError
+from pushpoint.report import tables
 
 
 @with_settings
@@ -24,6 +25,12 @@ def config(flags: Mapping[str, Any], json: Json = False) -> None:
 
     resolved = read_settings(top_of(Path.cwd()), flags)
     rows = [(setting.name, getattr(resolved, setting.field), resolved.origins[setting.name]) for setting in SETTINGS]
+    name = resolved.algorithm.rpartition("/")[2]
+    derived = {
+        "inference": name,
+        "collection": f"data://{resolved.algorithm if '/' in resolved.algorithm else f'OWNER/{name}'}",
+    }
+    rows = [(setting, derived.get(setting) if value is None else value, origin) for setting, value, origin in rows]
     problem = ""
     try:
         found = who()
@@ -37,6 +44,6 @@ def config(flags: Mapping[str, Any], json: Json = False) -> None:
     for name, value, origin in rows:
         shown = "" if value is None else ", ".join(value) if isinstance(value, tuple) else str(value)
         table.add_row(name, Text(shown), origin)
-    Console().print(table)
+    tables().print(table)
     if problem:
         Console(stderr=True, soft_wrap=True).print(Text(f"no platform yet: {problem}", "yellow"))

@@ -48,7 +48,7 @@ def demo(
     lay_down("sentiment", repository)
     _commit(repository)
     step("start a platform")
-    with _platform(home, keep=keep) as url:
+    with _platform(home, keep=keep) as (url, process_id):
         key = (home / "api-key").read_text().strip()
         environment = os.environ | {"PUSHPOINT_URL": url, "PUSHPOINT_API_KEY": key}
         step(f"deploy the commit to {url}")
@@ -73,7 +73,7 @@ def demo(
         typer.echo(jsonlib.dumps(result.value, indent=2))
         steps = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in deployed["steps"].items())
         say.print(Text(f"steps: {steps}", "dim"))
-        _say_how_to_go_on(say, url, home, repository, str(name), keep=keep)
+        _say_how_to_go_on(say, url, home, repository, str(name), kept=process_id if keep else None)
 
 
 def _commit(repository: Path) -> None:
@@ -84,7 +84,7 @@ def _commit(repository: Path) -> None:
 
 
 @contextlib.contextmanager
-def _platform(home: Path, *, keep: bool) -> Iterator[str]:
+def _platform(home: Path, *, keep: bool) -> Iterator[tuple[str, int]]:
     command = [sys.executable, "-m", "pushpoint", "serve", "--home", str(home), "--port", "0", "--account", "demo"]
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     process = subprocess.Popen([*command, "--no-profile"], stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -94,7 +94,7 @@ def _platform(home: Path, *, keep: bool) -> Iterator[str]:
         line = process.stdout.readline()
         if not line.startswith("ready at "):
             raise Unavailable("the platform did not start; what it said stands above")
-        yield line.removeprefix("ready at ").strip()
+        yield line.removeprefix("ready at ").strip(), process.pid
         finished = True
     finally:
         process.stdout.close()
@@ -107,11 +107,11 @@ def _platform(home: Path, *, keep: bool) -> Iterator[str]:
                 process.wait()
 
 
-def _say_how_to_go_on(say: Console, url: str, home: Path, repository: Path, name: str, *, keep: bool) -> None:
+def _say_how_to_go_on(say: Console, url: str, home: Path, repository: Path, name: str, *, kept: int | None) -> None:
     program = f"{Path(sys.executable).parent}/pushpoint"
     say.print()
     say.print(Text("to go on by hand:", "bold"))
-    if keep:
+    if kept:
         say.print(f"  the platform runs at {url}; its key is in {home}/api-key")
     else:
         port = url.rpartition(":")[2]
@@ -122,5 +122,6 @@ def _say_how_to_go_on(say: Console, url: str, home: Path, repository: Path, name
     say.print(f"  {program} deploy")
     say.print(f"  {program} releases {name}")
     say.print(f"  {program} rollback {name}")
-    if keep:
-        say.print(f"  pkill -f 'serve --home {home}'     # stops the platform")
+    if kept:
+        say.print(f"  kill {kept}     # stops the platform")
+    say.print(f"  rm -r {home.parent}     # when you are done")

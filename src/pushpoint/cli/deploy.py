@@ -70,10 +70,8 @@ def deploy(
         return
     release = live.release
     if unchanged:
-        say.print(
-            Text.assemble(("up to date: ", "green"), f"{plan.algorithm} {release.version} was made from the same")
-        )
-        say.print("notebook, inference code, requirements, declared data and settings; --force trains again")
+        text = f"{plan.algorithm} {release.version} was made from the same inputs and settings; --force trains again"
+        say.print(Text.assemble(("up to date: ", "green"), text))
         if others := overlooked(plan, live):
             more = f" and {len(others) - 5} more" if len(others) > 5 else ""
             text = f"changed since, but not declared: {', '.join(others[:5])}{more}; if the model depends on them, "

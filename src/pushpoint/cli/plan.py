@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pushpoint.cli.settings import Json, connect, read_settings, with_settings
-from pushpoint.report import printable
+from pushpoint.report import printable, tables
 
 
 @with_settings
@@ -48,4 +47,4 @@ def plan(flags: Mapping[str, Any], json: Json = False) -> None:
     }
     for name, value in rows.items():
         table.add_row(Text(name, "bold"), Text(printable(value)))
-    Console().print(table)
+    tables().print(table)

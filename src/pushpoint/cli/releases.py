@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pushpoint.cli.settings import Algorithm, Json, connect, named
-from pushpoint.report import printable
+from pushpoint.report import printable, tables
 
 
 def releases(
@@ -40,20 +39,20 @@ def releases(
                     deployment.actor,
                     Text("rollback" if deployment.is_rollback else printable(deployment.reason)[:100]),
                 )
-            Console().print(table)
+            tables().print(table)
             return
         found = list(client.releases(name))
     if json:
         typer.echo(msgspec.json.encode(found))
         return
-    table = Table("", "version", "published", "commit", "model sha256", "message", box=None)
+    table = Table("state", "version", "published", "commit", "model sha256", "message", box=None)
     for release in found:
         table.add_row(
-            "live" if release.is_live else "",
+            "live" if release.is_live else release.state or "never deployed",
             release.version,
             release.published.strftime("%Y-%m-%d %H:%M:%S"),
             release.source.commit[:12] if release.source else "",
             release.model.sha256[:16] if release.model else "",
             Text(printable(release.source.message.partition("\n")[0])[:50] if release.source else ""),
         )
-    Console().print(table)
+    tables().print(table)

@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.text import Text
 
 from pushpoint.cli.settings import profile_path
-from pushpoint.errors import ConfigError, InUse
+from pushpoint.config import read_file
+from pushpoint.errors import ConfigError, Conflict
 from pushpoint.names import check_name
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ KEY_FILE = "api-key"
 
 
 def serve(
-    home: Annotated[Path, typer.Option(help="Folder for everything the platform keeps.")] = Path("pushpoint-home"),
+    home: Annotated[
+        Path | None, typer.Option(help="Folder for everything the platform keeps [default: ~/pushpoint]")
+    ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     account: Annotated[str | None, typer.Option(help="Name of the first account [default: your user name]")] = None,
@@ -37,7 +40,8 @@ def serve(
     ] = True,
 ) -> None:
     """Start the platform. On an empty home it makes the first account and its key, kept in HOME/api-key."""
-    home = home.absolute()
+    Console(stderr=True).print(Text("starting", "dim"))
+    home = (home or Path.home() / "pushpoint").absolute()
     name = check_name("account", account) if account else _user_name()
     listening = _listen(host, port)
     with _alone(home):
@@ -150,7 +154,7 @@ def _open(home: Path, url: str, inner: Path, loop: asyncio.AbstractEventLoop) ->
         ],
         logger_factory=structlog.WriteLoggerFactory(file=(home / "platform.log").open("a")),
     )
-    for folder in ("run", "repositories", "builds", "environments", "bytecode", "scratch"):
+    for folder in ("run", "repositories", "builds", "environments", "scratch"):
         (home / folder).mkdir(exist_ok=True)
     database = open_database(home / "platform.db")
     deployments.recover(database)
@@ -197,10 +201,11 @@ def _first_start(services: Services, account: str, *, explicit: bool, say: Conso
 def _write_profile(url: str, home: Path, say: Console) -> None:
     path = profile_path()
     path.parent.mkdir(parents=True, exist_ok=True)
+    before = read_file(path).get("url", url) if path.exists() else url
     quoted = str(home / KEY_FILE).replace("\\", "\\\\").replace('"', '\\"')
     path.write_text(f'# written by `pushpoint serve`\nurl = "{url}"\nkey-file = "{quoted}"\n', encoding="utf-8")
     path.chmod(0o600)
-    say.print(Text(f"profile: {path}", "dim"))
+    say.print(Text(f"profile: {path}" + (f", which pointed to {before} before" if before != url else ""), "dim"))
 
 
 @contextlib.contextmanager
@@ -208,6 +213,7 @@ def _alone(home: Path) -> Iterator[None]:
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         home.chmod(0o700)
+        (home / ".gitignore").write_text("*\n")  # it holds a key
         lock = (home / "lock").open("w")
     except OSError as error:
         raise ConfigError(f"{home} cannot be used ({error.strerror}); choose another --home") from error
@@ -215,7 +221,7 @@ def _alone(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InUse(str(home), ["another platform that is running; stop it, or use another --home"]) from None
+            raise Conflict(f"another platform runs on {home}; use it, stop it, or choose another --home") from None
         yield
 
 
@@ -226,7 +232,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except OSError as error:
-        raise ConfigError(f"cannot listen on {host} port {port} ({error.strerror}); choose another --port") from error
+        why = f"cannot listen on {host} port {port} ({error.strerror})"
+        raise ConfigError(f"{why}; if a platform runs there already, use it, else choose another --port") from error
     return listening
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pushpoint.config import FILE, SETTINGS, Config, Credentials, Setting, credentials, read_file, resolve
+from pushpoint.errors import ConfigError
 from pushpoint.names import AlgorithmName, algorithm_name
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def read_settings(directory: Path, flags: Mapping[str, Any]) -> Config:
     Returns:
         The settings.
     """
+    if not (directory / FILE).exists() and (Path.cwd() / FILE).exists():
+        advice = f"move it there, or run `git init` in {Path.cwd()}"
+        raise ConfigError(f"{FILE} is not at the top of its git repository, {directory}; {advice}")
     return resolve(file=read_file(directory / FILE), environment=os.environ, flags=flags)
 
 
@@ -73,7 +77,10 @@ def named(algorithm: str | None, client: Client) -> AlgorithmName:
     if algorithm is None:
         from pushpoint.deploy.plan import top_of
 
-        algorithm = read_settings(top_of(Path.cwd()), {}).algorithm
+        try:
+            algorithm = read_settings(top_of(Path.cwd()), {}).algorithm
+        except ConfigError as error:
+            raise ConfigError(f"name the algorithm, OWNER/NAME, or run this inside its repository: {error}") from error
     has_owner = "/" in algorithm.removeprefix("algo://")
     return algorithm_name(algorithm, owner=None if has_owner else client.account().name)
 

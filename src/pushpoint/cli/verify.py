@@ -11,6 +11,9 @@ from rich.text import Text
 from pushpoint.cli.settings import Algorithm, Json, connect, named
 from pushpoint.errors import DigestMismatch, IntegrityError, NotFound
 
+_DAMAGED = 4
+"""Exit code of an IntegrityError; with --json the result itself says what is wrong."""
+
 
 def verify(
     algorithm: Algorithm = None,
@@ -48,6 +51,7 @@ def verify(
     if version and not found:
         raise NotFound(f"{name} has no version {version} with a model; `pushpoint releases` lists them")
     if json:
-        typer.echo(msgspec.json.encode(found))
+        typer.echo(msgspec.json.encode({"ok": not wrong, "releases": found}))
+        raise typer.Exit(_DAMAGED if wrong else 0)
     if wrong:
         raise IntegrityError("\n".join(wrong))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -38,7 +39,7 @@ class Journal:
         self._done: dict[str, bytes] = {}
         for line in whole.splitlines():
             key, _, result = line.partition(b" ")
-            self._done[key.decode()] = result
+            self._done[key.decode("utf-8", "replace")] = result
 
     def step(self, function: Callable[..., T], *values: object, **adapters: Any) -> T:
         """Do a step, or take its result from the file.
@@ -49,9 +50,12 @@ class Journal:
         name = function.__name__
         key = f"{name}:{hashlib.sha256(msgspec.json.encode(values, order='sorted')).hexdigest()}"
         if key in self._done:
-            self.replayed = True
-            self._report.line(f"{name.replace('_', ' ')}: done by the run before", style="cyan")
-            return msgspec.json.decode(self._done[key], type=get_type_hints(function)["return"])  # type: ignore[no-any-return]
+            # what another version of the program noted may not be readable: then the step is done again
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                noted: T = msgspec.json.decode(self._done[key], type=get_type_hints(function)["return"])
+                self.replayed = True
+                self._report.line(f"{name.replace('_', ' ')}: done by the run before", style="cyan")
+                return noted
         self.replayed = False
         with self._report.step(name.replace("_", " ")):
             result = function(*values, **adapters)

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pushpoint import git
+from pushpoint import git, smoke
 from pushpoint.client import Client
 from pushpoint.config import Config
 from pushpoint.digests import Digest, describe
-from pushpoint.errors import ConfigError, ModelMissing, NotebookMissing, Refused, Superseded
+from pushpoint.errors import ConfigError, ModelMissing, NotebookMissing, Refused, RolloutFailed, Superseded
 from pushpoint.manifest import Source
 from pushpoint.names import AlgorithmName, algorithm_name, data_path
 from pushpoint.report import Report
@@ -81,12 +81,19 @@ class Plan:
 
     @property
     def state(self) -> Path:
-        """Folder for what a deploy leaves; it ignores itself, so it never makes a checkout dirty."""
+        """Folder for what a deploy leaves; it ignores itself, so it never makes a checkout dirty.
+
+        Raises:
+            ConfigError: It cannot be written.
+        """
         folder = Path(self.root) / STATE
-        folder.mkdir(exist_ok=True)
-        ignore = folder / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
+        try:
+            folder.mkdir(exist_ok=True)
+            (folder / ".gitignore").write_text("*\n")
+        except OSError as error:
+            raise ConfigError(
+                f"{folder} cannot be written ({error.strerror}); a deploy keeps its journal there"
+            ) from error
         return folder
 
 
@@ -121,9 +128,10 @@ def top_of(directory: Path) -> Path:
     except ConfigError as error:
         if "git program is missing" in str(error) or "dubious ownership" in str(error):
             raise
-        raise ConfigError(
-            f"{directory} is not in a git repository with a commit; run `git init`, `git add` and `git commit` there"
-        ) from error
+        advice = "run `git init`, `git add .` and `git commit` there"
+        if "not a git repository" not in str(error):
+            advice = "its repository has no commit yet; run `git add .` and `git commit` there"
+        raise ConfigError(f"{directory} has no commit to deploy: {advice}") from error
     return top
 
 
@@ -158,6 +166,8 @@ def make_plan(
     if inference is None and not client.exists(name):
         folder = config.inference or name.name
         raise ConfigError(f"{name} is new and there is no inference code; write {folder}/src/{name.name}.py")
+    if inference:
+        _refuse_bad_cases(directory / inference / smoke.FILE, config.sample_input)
     notebook, requirements = _notebook(config, directory), _requirements(config, directory)
     collection = data_path(config.collection or f"data://{name.owner}/{name.name}", me=account.name)
     if not collection.collection or collection.file:
@@ -167,13 +177,17 @@ def make_plan(
     if notebook is None:
         if not any(git.entries(directory, "HEAD", [model_path])):
             why = "is not checked in, and there is no notebook to train it; commit one of the two"
+            if git.is_ignored(directory, model_path):
+                why += " (git ignores the model: git add --force)"
             raise ModelMissing(model_path, why)
         paths.append(model_path)
     for path in config.data:
         if not (directory / _inside(directory, path, "data")).exists():
             raise ConfigError(f"data names {path}, which does not exist; correct it")
     paths += _included(directory, requirements)
-    if dirty := [path for path in git.changed(directory, paths) if not _is_untracked_data(directory, path, config)]:
+    dirty = [path for path in git.changed(directory, paths) if not _is_untracked_data(directory, path, config)]
+    dirty += [path for path in git.altered(directory, "HEAD", paths) if path not in dirty] if paths else []
+    if dirty:
         more = f" and {len(dirty) - 3} more" if len(dirty) > 3 else ""
         shown = ", ".join(dirty[:3]) + more
         raise ConfigError(f"{shown} differ from the commit; commit or stash them, so that what is deployed has a name")
@@ -297,6 +311,15 @@ def _tree(directory: Path, folder: str) -> str:
         return git.text(["rev-parse", "--verify", "--quiet", f"HEAD:{folder}"], directory=directory, isolated=False)
     except ConfigError as error:
         raise ConfigError(f"{folder}/ is not in the commit; add and commit it") from error
+
+
+def _refuse_bad_cases(file: Path, sample_input: str | None) -> None:
+    try:
+        smoke.cases(file.read_text(encoding="utf-8") if file.is_file() else None, sample_input)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{smoke.FILE} is not UTF-8; save it as such") from error
+    except RolloutFailed as error:
+        raise ConfigError(error.reason) from error
 
 
 def _included(directory: Path, requirements: str | None) -> list[str]:

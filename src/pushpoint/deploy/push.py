@@ -96,7 +96,7 @@ def _refuse_to_go_back(plan: Plan, clone: Path) -> None:
     is_later = comes_later(plan, there.source.commit) if known else there.source.committed > plan.source.committed
     if is_later:
         raise Superseded(
-            f"the later commit {there.source.commit[:12]} was deployed meanwhile and stays; "
+            f"the later commit {there.source.commit[:12]} was pushed to {plan.algorithm} before and stays; "
             "pass --force to deploy this one all the same"
         )
 
@@ -146,10 +146,11 @@ def _laid_out(plan: Plan, place: Path) -> Path:
     root, commit = Path(plan.root), plan.source.commit
     shutil.rmtree(place, ignore_errors=True)
     index = {"GIT_INDEX_FILE": str(place.with_suffix(".index"))}
-    git.run(["read-tree", commit], directory=root, variables=index, isolated=False)
+    plain = ["-c", "core.autocrlf=false", "-c", "core.eol=lf"]  # the commit's bytes, not this machine's habits
+    git.run([*plain, "read-tree", commit], directory=root, variables=index, isolated=False)
     paths = "".join(f"{path}\0" for path, _ in git.entries(root, commit, [str(plan.inference)]))
     git.run(
-        ["checkout-index", "--force", "-z", "--stdin", f"--prefix={place}/"],
+        [*plain, "checkout-index", "--force", "-z", "--stdin", f"--prefix={place}/"],
         directory=root,
         variables=index,
         stdin=paths.encode("utf-8", "surrogateescape"),

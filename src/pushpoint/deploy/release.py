@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from pushpoint.client import Client
@@ -16,6 +17,7 @@ LOOK = 0.1
 """Seconds between two looks."""
 BUILD_TIMEOUT = 3600.0
 ROLLOUT_TIMEOUT = 1800.0
+_INSTALLED = re.compile(r"\s*[\d.]+s\s+\+ \S+==")
 _RELEVANT = 25
 """Lines of a failed build's log that are shown."""
 
@@ -51,8 +53,8 @@ def wait_for_build(plan: Plan, commit: str, *, client: Client, report: Report, a
             offset, log, build_id = 0, "", build.build_id
         part = client.build_log(plan.name, build.build_id, offset=offset)
         offset, log = part.next, log + part.logs
-        if part.logs:
-            report.line(part.logs)
+        if shown := [line for line in part.logs.splitlines() if not _INSTALLED.match(line)]:
+            report.line("\n".join(shown))
         if build.status is BuildState.SUCCEEDED:
             return build.build_id
         if build.status is BuildState.FAILED:

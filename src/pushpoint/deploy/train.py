@@ -87,7 +87,7 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
             root=cache_folder() / "environments",
             extra=KERNEL,
             lock_age=_DAY,
-            say=report.line,
+            say=lambda line: None if line.startswith(" + ") else report.line(line),
         )
     from pushpoint.notebooks import execute, scrub
 

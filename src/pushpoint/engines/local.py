@@ -178,6 +178,18 @@ class LocalPool:
         if failure is not None:
             raise RolloutFailed(f"{failure.error_type}: {failure.message}", failure=failure)
 
+    async def until_ready(self, timeout: float) -> Failure | None:
+        """Do what `ready` does, on the loop.
+
+        Returns:
+            Why a replica could not start, or that time is up; none when all are ready.
+        """
+        started = asyncio.wrap_future(self._started)
+        done, _ = await asyncio.wait((asyncio.ensure_future(asyncio.shield(started)),), timeout=timeout)
+        if not done:
+            return Failure("TimeoutError", f"{self._algorithm} was not ready within {timeout:g} seconds", "", timeout)
+        return started.result()
+
     async def call(self, call: Call, timeout: float) -> Outcome:
         """Call a replica that is free, or wait for one: the first to come is the first to be served.
 

@@ -38,6 +38,8 @@ from pushpoint.runtime.messages import (
 
 PING_SECONDS = 5.0
 """How long a worker may be idle without being asked whether it is there, and how long it may take to say so."""
+START_SECONDS = 600.0
+"""How long import and `load()` may take."""
 BACKOFF_SECONDS = 0.1
 BACKOFF_LIMIT_SECONDS = 10.0
 STEADY_SECONDS = 10.0
@@ -474,7 +476,10 @@ class Supervisor:
             worker = Worker(self._offer)
             self._workers.add(worker)
             try:
-                ready = await worker.start(self._make)
+                try:
+                    ready = await asyncio.wait_for(worker.start(self._make), START_SECONDS)
+                except TimeoutError:
+                    ready = Ready(START_SECONDS, Failure("LoadingError", f"not ready within {START_SECONDS:g} seconds"))
                 self.load_seconds = ready.seconds
                 if ready.failure is None:
                     self.failure = None

@@ -169,6 +169,21 @@ def newest_first(database: Database, algorithm: Algorithm, *, limit: int, offset
     return [_deployment(database, row) for row in rows]
 
 
+def states(database: Database, algorithm: Algorithm) -> dict[str, DeploymentState]:
+    """Look up how the latest deployment of each release went.
+
+    Returns:
+        State by release id; releases that were never deployed are absent.
+    """
+    with reading(database) as connection:
+        rows = connection.execute(
+            select(deployments.c.release_id, deployments.c.state)
+            .where(deployments.c.algorithm_id == algorithm.id)
+            .order_by(deployments.c.created)
+        )
+        return {release_id: DeploymentState(state) for release_id, state in rows}
+
+
 def recover(database: Database) -> None:
     """Close what was cut off when the platform last ended: what was not live failed, what drained is retired."""
     with writing(database) as connection:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, insert, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, exists, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from pushpoint.databases import Database, reading, writing
-from pushpoint.databases.tables import builds, releases
+from pushpoint.databases.tables import builds, deployments, releases
 from pushpoint.errors import AlreadyExists, InvalidRequest, NotFound
 from pushpoint.lifecycle import BuildState
 from pushpoint.names import Version, data_path, is_commit, version, version_prefix
@@ -131,13 +131,13 @@ def resolve(database: Database, algorithm: Algorithm, selector: str, *, is_owner
         why = f"is {build.state}" if build else "is unknown"
         raise NotFound(f"version hash {selector} of algo://{algorithm.name} {why}; wait for its build or push it")
     if selector == "latest":
-        found = _first(database, whose)
+        found = _first(database, whose & _is_sound())
     elif selector == "latestPrivate" and is_owner:
         found = _first(database, whose & releases.c.is_public.is_(False))
     elif prefix := version_prefix(selector):
         for column, number in zip((releases.c.major, releases.c.minor), prefix, strict=False):
             whose &= column == number
-        found = _first(database, whose)
+        found = _first(database, whose & _is_sound())
     elif selector.count(".") == 2:
         exact = version(selector)
         found = _first(
@@ -220,6 +220,12 @@ def _first(database: Database, which: ColumnElement[bool]) -> Release | None:
     with reading(database) as connection:
         row = connection.execute(_select().where(which)).mappings().first()
     return release_of(row) if row else None
+
+
+def _is_sound() -> ColumnElement[bool]:
+    # what was tried and never became live failed its load or its smoke test
+    tried = select(deployments.c.id).where(deployments.c.release_id == releases.c.id)
+    return ~exists(tried) | exists(tried.where(deployments.c.live_since.is_not(None)))
 
 
 def _newest_version(connection: Connection, algorithm: Algorithm) -> Version:

@@ -7,7 +7,6 @@ the log; what is live is not touched here.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from pushpoint.errors import Error, InvalidRequest, RolloutFailed
 from pushpoint.lifecycle import BuildState
 from pushpoint.records import Algorithm, Build
 from pushpoint.registry import algorithms, builds, repositories
-from pushpoint.sandbox import Sandbox, interpreter
+from pushpoint.sandbox import Sandbox
 from pushpoint.serving.pools import Pools
 
 BUILD_TIMEOUT = 1800.0
@@ -167,7 +166,7 @@ class Builder:
         requirements = code / "requirements.txt"
         root = self._home / "environments"
 
-        shown = [code, Path(find_uv_bin()), *interpreter(Path(sys.executable))]
+        shown = [code, Path(find_uv_bin())]
         shown += [Path(os.environ[name]) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
 
         def contained(argv: Sequence[str], writable: Sequence[Path]) -> Sequence[str]:

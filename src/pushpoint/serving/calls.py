@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from pushpoint.engines.local import LocalPool
-from pushpoint.errors import NotFound, RolloutFailed, Unavailable
+from pushpoint.errors import NotFound, Unavailable
 from pushpoint.names import Reference
 from pushpoint.records import Actor, Algorithm, Build
 from pushpoint.registry import algorithms, deployments, releases
-from pushpoint.runtime.messages import Call, Failure, Outcome
+from pushpoint.runtime.messages import Call, Outcome
 from pushpoint.serving import Services
 from pushpoint.serving.pools import START_TIMEOUT
 
@@ -58,7 +57,7 @@ async def call(
         actor: Whose identity the algorithm's own calls carry.
         reference: What to call.
         request: The input; its token is made here.
-        timeout: Seconds, the start of a pool that is not running excluded.
+        timeout: Seconds; the start of a pool that is not running has as many to itself.
 
     Returns:
         The answer or the failure, and what gave it.
@@ -70,10 +69,11 @@ async def call(
         target = resolve(services, actor, reference)
         pool = services.pools.running(target.build)
         if pool is None or not pool.live_replicas:
-            try:
-                pool = await asyncio.to_thread(_started, services, target)
-            except RolloutFailed as error:
-                return Failure(error_type="LoadingError", message=error.reason), target
+            pool = await asyncio.to_thread(services.pools.acquire, target.algorithm, target.build)
+            if failure := await pool.until_ready(min(timeout, START_TIMEOUT)):
+                if failure.error_type != "TimeoutError":  # the cause may go away: the next call tries again
+                    await asyncio.to_thread(services.pools.restart, target.build)
+                return failure, target
         with services.tokens.during(actor, target.algorithm) as token:
             addressed = Call(request.content_type, request.data, token=token, stdout=request.stdout)
             try:
@@ -81,13 +81,3 @@ async def call(
             except Unavailable:
                 continue  # drained between the look and the call: look again
     raise Unavailable(f"algo://{reference.algorithm} is being switched; call again", retry_after=1)
-
-
-def _started(services: Services, target: Target) -> LocalPool:
-    pool = services.pools.acquire(target.algorithm, target.build)
-    try:
-        pool.ready(timeout=START_TIMEOUT)
-    except RolloutFailed:
-        services.pools.restart(target.build)  # the cause may go away: the next call tries again
-        raise
-    return pool

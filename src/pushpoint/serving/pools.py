@@ -6,7 +6,6 @@ again, and calls that come meanwhile wait for them.
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -103,24 +102,18 @@ class Pools:
     def try_out(self, algorithm: Algorithm, build: Build, environment: str, say: Callable[[str], None]) -> None:
         """Import and load a build once, in a worker that is then stopped.
 
-        What Python compiles meanwhile is kept for the workers that follow, if the build succeeds. They cannot write
-        there, and neither can this worker: it has a copy, so a failed build leaves what is live as it was.
+        What Python compiles meanwhile is kept for the workers that follow, of this build alone. They cannot write
+        there.
         """
-        kept = self._bytecode(algorithm, environment)
-        own, draft = (kept.with_name(f"{kept.name}.{build.id}.{part}") for part in ("own", "draft"))
-        kept.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(kept, own, symlinks=True)
         with self._tokens.during(self._owner(algorithm), algorithm) as token:
             launch = self.launch(algorithm, build, token=token, environment=environment)
-            pool = self._engine.start(replace(launch, bytecode=own, bytecode_writable=True))
+            launch.bytecode.mkdir()
+            pool = self._engine.start(replace(launch, bytecode_writable=True))
             try:
                 pool.ready(timeout=START_TIMEOUT)
                 say(f"import and load succeeded in {pool.load_seconds:.3f} s")
-                shutil.copytree(own, draft, symlinks=True)
-                shutil.rmtree(kept)
-                draft.rename(kept)
             finally:  # the build need not wait for a worker's end
-                threading.Thread(target=self._forget, args=(pool, own, draft), name="tried out", daemon=True).start()
+                threading.Thread(target=pool.drain, args=(DRAIN_TIMEOUT,), name="tried out", daemon=True).start()
 
     def launch(
         self,
@@ -157,7 +150,7 @@ class Pools:
             code=folder / "code",
             python=interpreter(root),
             environment=root,
-            bytecode=self._bytecode(algorithm, digest),
+            bytecode=folder / "bytecode",
             model=model,
             log=folder / "output.log",
             variables={},
@@ -187,14 +180,6 @@ class Pools:
             for pool, token in zip(gone, tokens, strict=True):
                 pool.drain(timeout=DRAIN_TIMEOUT)
                 self._tokens.revoke(token)
-
-    def _forget(self, pool: LocalPool, *folders: Path) -> None:
-        pool.drain(timeout=DRAIN_TIMEOUT)
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def _bytecode(self, algorithm: Algorithm, environment: str) -> Path:
-        return self._home / "bytecode" / algorithm.id / environment
 
     def _owner(self, algorithm: Algorithm) -> Actor:
         account = accounts.find(self._database, algorithm.name.owner)

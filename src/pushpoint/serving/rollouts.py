@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from pushpoint import smoke
 from pushpoint.databases import Database
 from pushpoint.engines.local import LocalPool
 from pushpoint.errors import Error, RolloutFailed, Superseded
@@ -22,11 +23,11 @@ from pushpoint.names import AlgorithmName
 from pushpoint.records import Actor, Algorithm, Build, Deployment, Release
 from pushpoint.registry import accounts, algorithms, deployments, repositories
 from pushpoint.runtime.messages import Call
-from pushpoint.serving import smoke
 from pushpoint.serving.pools import START_TIMEOUT, Pools
 from pushpoint.serving.tokens import Tokens
 
 SMOKE_TIMEOUT = 300.0
+_LONGEST_REASON = 4000
 
 log = structlog.get_logger()
 
@@ -84,8 +85,6 @@ class Rollouts:
         algorithm = algorithms.lookup(self._database, name)
         assert algorithm  # noqa: S101 - it has a deployment
         build = deployment.release.build
-        before = deployments.live(self._database, algorithm)
-        is_running = before is not None and before.release.build.id == build.id
         try:
             pool = self._start(algorithm, build)
             deployment = deployments.move(self._database, deployment, DeploymentState.VERIFYING)
@@ -93,12 +92,12 @@ class Rollouts:
             before, deployment = self._switch(name, deployment)
         except Error as error:
             self._end(deployment, error)
-            if not is_running:
-                self._pools.release(build)
+            self._release_unless_live(name, build)
             return
         except Exception:
             log.exception("a rollout hit a bug", deployment=deployment.id)
             self._end(deployment, RolloutFailed("the platform has a bug; its log tells more"))
+            self._release_unless_live(name, build)
             return
         log.info(
             "live",
@@ -108,8 +107,7 @@ class Rollouts:
             load_seconds=round(pool.load_seconds, 3),
         )
         if before:
-            if before.release.build.id != build.id:
-                self._pools.release(before.release.build)
+            self._release_unless_live(name, before.release.build)
             before = deployments.find(self._database, algorithm, before.id)
             deployments.move(self._database, before, DeploymentState.RETIRED)
 
@@ -118,9 +116,16 @@ class Rollouts:
         try:
             pool.ready(timeout=START_TIMEOUT)
         except RolloutFailed as error:
-            why = f"it did not start: {error.reason}; mend the inference code and deploy again"
+            advice = "" if "deploy again" in error.reason else "; mend the inference code and deploy again"
+            why = f"it did not start: {error.reason}{advice}"
             raise RolloutFailed(why, failure=error.failure) from error
         return pool
+
+    def _release_unless_live(self, name: AlgorithmName, build: Build) -> None:
+        algorithm = algorithms.lookup(self._database, name)
+        live = deployments.live(self._database, algorithm) if algorithm else None
+        if live is None or live.release.build.id != build.id:
+            self._pools.release(build)
 
     def _switch(self, name: AlgorithmName, deployment: Deployment) -> tuple[Deployment | None, Deployment]:
         while True:
@@ -160,4 +165,4 @@ class Rollouts:
             deployments.move(self._database, deployment, DeploymentState.SUPERSEDED, reason=str(error))
         elif deployment.state in {DeploymentState.STARTING, DeploymentState.VERIFYING}:
             reason = error.reason if isinstance(error, RolloutFailed) else str(error)
-            deployments.move(self._database, deployment, DeploymentState.FAILED, reason=reason)
+            deployments.move(self._database, deployment, DeploymentState.FAILED, reason=reason[:_LONGEST_REASON])

@@ -17,6 +17,8 @@ from typing import BinaryIO, Self
 from pushpoint.digests import Chunk, Descriptor, Digest
 from pushpoint.errors import NotFound
 
+WRITE = 128 << 10
+"""Bytes written at a time: for more, Linux looks for large pages, which may take longer than all else."""
 SYNC_EVERY = 64 << 20
 """Bytes after which a file that is being written is synced for the first time, and again."""
 
@@ -103,7 +105,7 @@ class Writer:
         """Write a chunk, all of it."""
         rest = memoryview(chunk)
         while rest:
-            rest = rest[self._file.write(rest) :]
+            rest = rest[self._file.write(rest[:WRITE]) :]
         self._unsynced += len(chunk)
         if self._unsynced >= SYNC_EVERY and (self._syncing is None or self._syncing.done()):
             self._settle()

@@ -159,7 +159,7 @@ def _envelope(outcome: Outcome) -> bytes:
 def _result(answer: Answer) -> bytes:
     match answer.content_type:
         case "json":
-            return answer.data
+            return wire.checked(answer.data)
         case "text":
             return wire.encode(answer.data.decode("utf-8", "replace"))
         case "binary":

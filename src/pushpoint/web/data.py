@@ -29,7 +29,7 @@ from pushpoint.serving import Services
 from pushpoint.stores.local import Writer
 from pushpoint.web import guards, raw
 
-PIECE = 2 << 20
+PIECE = 4 << 20
 """Bytes that are hashed and written at a time."""
 AHEAD = 3
 """Pieces that may wait for the slowest of that; then the sender has to wait."""

@@ -95,6 +95,7 @@ def list_releases(
     """List the releases, highest version first."""
     algorithm = seen(services, actor, owner, name, own=True)
     live = deployments.live(services.database, algorithm)
+    states = deployments.states(services.database, algorithm)
 
     def find(limit: int, offset: int) -> list[Any]:
         return releases.newest_first(services.database, algorithm, limit=limit, offset=offset)
@@ -104,7 +105,7 @@ def list_releases(
         limit,
         marker,
         find,
-        lambda release: wire.release_view(release, live=live),
+        lambda release: wire.release_view(release, live=live, state=states.get(release.id)),
     )
 
 

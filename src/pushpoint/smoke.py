@@ -53,7 +53,7 @@ def cases(test_cases: str | None, sample_input: str | None) -> list[Case]:
     if sample_input is not None:
         try:
             sample = json.loads(sample_input)
-        except ValueError:
+        except (ValueError, RecursionError):
             sample = sample_input
         found.append(Case(name="sample input", input=sample, type="NO_EXCEPTION"))
     if test_cases is None:
@@ -103,13 +103,13 @@ def judge(case: Case, outcome: Outcome) -> str | None:
     except (KeyError, IndexError, TypeError, ValueError):
         return f"{case.name}: the answer has nothing at {'.'.join(map(str, case.tree))}"
     if case.type == "EXACT_MATCH":
-        return None if value == case.expected else f"{case.name}: {value!r} is not {case.expected!r}"
+        return None if value == case.expected else f"{case.name}: {_short(value)} is not {_short(case.expected)}"
     try:
         good = value >= case.expected if case.type == "GREATER_OR_EQUAL" else value <= case.expected
     except TypeError:
         good = False
     word = "at least" if case.type == "GREATER_OR_EQUAL" else "at most"
-    return None if good else f"{case.name}: {value!r} is not {word} {case.expected!r}"
+    return None if good else f"{case.name}: {_short(value)} is not {word} {_short(case.expected)}"
 
 
 def _value(answer: Answer) -> Any:
@@ -120,3 +120,8 @@ def _walk(value: Any, tree: tuple[str | int, ...]) -> Any:
     for step in tree:
         value = value[int(step)] if isinstance(value, list) else value[step]
     return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -9,7 +9,7 @@ import pytest
 
 from pushpoint.errors import RolloutFailed
 from pushpoint.runtime.messages import Answer, Failure, Outcome
-from pushpoint.serving.smoke import Case, cases, judge
+from pushpoint.smoke import Case, cases, judge
 
 FAILED = Failure("ValueError", "too wide", "", 0.1)
 
@@ -56,7 +56,7 @@ def test_an_outcome_is_judged(type: str, expected: Any, tree: list[Any], outcome
 
 
 def test_every_type_is_judged() -> None:
-    from pushpoint.serving import smoke
+    from pushpoint import smoke
 
     assert {row[0] for row in JUDGED} == set(smoke._TYPES)
 
