@@ -330,9 +330,9 @@ def test_a_key_file_that_cannot_be_read_is_an_error(tmp_path: Path, key_file: st
 
 
 def test_an_empty_key_is_no_key(tmp_path: Path) -> None:
-    with pytest.raises(MissingSetting, match="HOME/api-key"):
+    with pytest.raises(MissingSetting, match="api-key of its home"):
         credentials({}, profile(tmp_path, key=""))
-    with pytest.raises(MissingSetting, match="HOME/api-key"):
+    with pytest.raises(MissingSetting, match="api-key of its home"):
         credentials({}, profile(tmp_path, key=None))
 
 

@@ -35,7 +35,7 @@ EXAMPLES: list[tuple[errors.Error, int, int, list[str]]] = [
         errors.RequirementsFailed("r.txt", "\nno such\n"),
         3,
         422,
-        ["r.txt", ":\nno such\n", "run the same command again"],
+        ["r.txt", ":\nno such\n", "deploy again"],
     ),
     (
         errors.CellFailed(3, "KeyError", "'x'", notebook="a.ipynb", traceback="Traceback"),

@@ -73,9 +73,12 @@ def test_a_step_says_its_name_and_its_time_and_keeps_it() -> None:
 def test_a_step_that_fails_says_so_and_lets_the_error_through() -> None:
     made, said = console()
     report = Report(made)
-    with pytest.raises(KeyboardInterrupt), report.step("upload"):
-        raise KeyboardInterrupt
+    with pytest.raises(OSError, match="full"), report.step("upload"):
+        raise OSError("full")
     assert "upload failed" in said.getvalue()
+    with pytest.raises(KeyboardInterrupt), report.step("push"):
+        raise KeyboardInterrupt
+    assert "push was interrupted" in said.getvalue()
     assert "upload" in report.seconds
 
 

@@ -241,7 +241,7 @@ def test_an_ordinary_user_is_confined_as_well(confined: Sandbox) -> None:
         scratch.mkdir()
         (folder / "database").write_text("secret")
         os.chown(scratch, 4321, 4321)
-        command = Sandbox(program=str(program), options=confined.options).command(
+        command = Sandbox(program=str(program), options=confined.options, installations=()).command(
             ["/bin/sh", "-c", f"id -u; echo x > file && echo written; cat {folder}/database; ls /etc/shadow"],
             variables={"PATH": "/usr/bin:/bin"},
             directory=scratch,

@@ -163,14 +163,14 @@ def test_rollback_needs_something_to_return_to(platform: Platform, deployed: Rep
     assert single.deploy(platform).version == "0.1.0"
     ran = single.run(platform, "rollback", "--json")
     assert ran.code == 10
-    assert "never had another release live" in ran.error
+    assert "no other release live before" in ran.error
 
 
 def test_verify_reads_every_model(platform: Platform, deployed: Repository) -> None:
     ran = deployed.run(platform, "verify", "--json")
     assert ran.code == 0
-    assert [(found["version"], found["ok"]) for found in ran.json] == [("0.2.0", True), ("0.1.0", True)]
-    assert len(deployed.run(platform, "verify", "ann/shown", "0.1.0", "--json").json) == 1
+    assert [(found["version"], found["ok"]) for found in ran.json["releases"]] == [("0.2.0", True), ("0.1.0", True)]
+    assert len(deployed.run(platform, "verify", "ann/shown", "0.1.0", "--json").json["releases"]) == 1
     assert deployed.run(platform, "verify", "ann/shown", "9.9.9").code == 10
 
 

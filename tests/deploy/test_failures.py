@@ -233,7 +233,7 @@ TRAIN = {
     "the model is a folder": Row(folder, 3, "model.pkl", "; "),
     "the notebook is unreadable": Row(files(notebook="<<<<<<< HEAD"), 3, "cannot be read", "open it in Jupyter"),
     "a requirement does not exist": Row(
-        files(training_needs="--no-index\nno-such-thing==1.0\n"), 3, "no-such-thing", "run the same command again"
+        files(training_needs="--no-index\nno-such-thing==1.0\n"), 3, "no-such-thing", "deploy again"
     ),
 }
 ONLY_LIVE = "import os\nif os.environ.get('PYTHONDONTWRITEBYTECODE'):\n    raise OSError('only when it counts')\n"
@@ -275,9 +275,7 @@ CODE = {
     "a test case expects an exception": Row(
         files(cases=CASES.format("EXCEPTION", 2)), 7, "it answered", "test case", pushes=True, publishes=True
     ),
-    "the test cases are not JSON": Row(
-        files(cases="[{]"), 7, "TEST_CASES.json is not JSON", "deploy again", pushes=True, publishes=True
-    ),
+    "the test cases are not JSON": Row(files(cases="[{]"), 2, "TEST_CASES.json is not JSON", "deploy again"),
 }
 
 
@@ -415,4 +413,4 @@ def test_no_repository_and_no_commit(platform: Platform, tmp_path: Path) -> None
             Repository(tmp_path, "none").settings()
         ran = pushpoint("deploy", "--json", directory=tmp_path, platform=platform)
         assert ran.code == 2
-        assert ran.error.endswith("run `git init`, `git add` and `git commit` there")
+        assert ran.error.endswith("run `git init`, `git add .` and `git commit` there")

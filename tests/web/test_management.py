@@ -360,7 +360,7 @@ def test_a_rollout_of_nothing_does_not_begin(manage: Manage, body: object, statu
 
 
 def test_answers_are_json_even_where_there_is_nothing(manage: Manage) -> None:
-    for path in ("/v1", "/v1/nothing", "/v1/users/ann", "/", "/nothing", "/v1/algorithms", "/v1//x", "/%2e%2e/etc"):
+    for path in ("/v1", "/v1/nothing", "/v1/persons/ann", "/", "/nothing", "/v1/algorithms", "/v1//x", "/%2e%2e/etc"):
         answer = ask(manage.platform, "GET", path)
         assert answer.status in {404, 405}
         assert answer.headers["content-type"] == "application/json"

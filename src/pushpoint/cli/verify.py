@@ -52,6 +52,8 @@ def verify(
         raise NotFound(f"{name} has no version {version} with a model; `pushpoint releases` lists them")
     if json:
         typer.echo(msgspec.json.encode({"ok": not wrong, "releases": found}))
+        for sentence in wrong:
+            say.print(Text(sentence, "red"))
         raise typer.Exit(_DAMAGED if wrong else 0)
     if wrong:
         raise IntegrityError("\n".join(wrong))
