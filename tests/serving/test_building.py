@@ -30,6 +30,7 @@ def test_a_failed_build_leaves_everything_as_it_was(platform: Platform, tmp_path
         repository.commit()
         failed = repository.deploy(platform)
         assert failed.code == 6
+        assert failed.json["error"]["type"] == "BuildFailed"
         assert "raise KeyError('weights')" in failed.error, "the stack is in the log's relevant part"
         assert client.live(name) == before
         assert list(client.releases(name)) == releases
