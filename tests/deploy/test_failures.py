@@ -413,4 +413,4 @@ def test_no_repository_and_no_commit(platform: Platform, tmp_path: Path) -> None
             Repository(tmp_path, "none").settings()
         ran = pushpoint("deploy", "--json", directory=tmp_path, platform=platform)
         assert ran.code == 2
-        assert ran.error.endswith("run `git init`, `git add .` and `git commit` there")
+        assert ran.error.endswith("`git add .` and `git commit` there")

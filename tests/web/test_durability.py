@@ -75,7 +75,7 @@ def test_a_home_has_one_platform(tmp_path: Path) -> None:
             check=False,
         )
         assert second.returncode == 8
-        assert "another platform that is running" in second.stderr
+        assert "another platform runs on" in second.stderr
         assert ask(platform, "GET", "/ready", key=None).json == {"status": "ready"}
     finally:
         stop_platform(platform)
