@@ -88,7 +88,7 @@ def judge(case: Case, outcome: Outcome) -> str | None:
     Example:
         >>> case = Case(name="two", input=1, type="GREATER_OR_EQUAL", expected=2, tree=("n",))
         >>> judge(case, Answer("json", b'{"n": 1}', 0.0))
-        "two: 1 is not at least 2"
+        'two: 1 is not at least 2'
     """
     if isinstance(outcome, Failure):
         if case.type == "EXCEPTION":
