@@ -9,6 +9,7 @@ import re
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -71,22 +72,24 @@ def platform(home: Path, *, environment: Mapping[str, str] = os.environ) -> Iter
         The platform.
     """
     command = [sys.executable, "-m", "pushpoint", "serve", "--home", str(home), "--port", "0", "--account", "bench"]
-    process = subprocess.Popen(
-        [*command, "--no-profile"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            [*command, "--no-profile"], env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
         assert process.stdout
-        line = process.stdout.readline()
+        try:
+            line = process.stdout.readline()
+            if line.startswith("ready at "):
+                yield Platform(url=line.removeprefix("ready at ").strip(), home=home, pid=process.pid)
+        finally:
+            ended = process.poll()
+            process.terminate()
+            process.communicate()
+            if ended is not None:
+                errors.seek(0)
+                print(f"the platform ended by itself with {ended}:\n{errors.read()[-4000:]}", file=sys.stderr)
         if not line.startswith("ready at "):
-            raise SystemExit(f"the platform did not start: {process.communicate()[1]}")
-        yield Platform(url=line.removeprefix("ready at ").strip(), home=home, pid=process.pid)
-    finally:
-        process.terminate()
-        process.communicate()
+            raise SystemExit("the platform did not start; what it said stands above")
 
 
 def peak_memory(pid: int | str = "self") -> int:
