@@ -27,7 +27,8 @@ from pushpoint.errors import (
     NotebookUnreadable,
     TrainingError,
 )
-from pushpoint.notebooks import CellEvent, Execution, execute, kernel, scrub
+from pushpoint.notebooks import CellEvent, Execution, execute, kernel
+from pushpoint.trainer import scrub
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
 

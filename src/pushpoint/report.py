@@ -1,6 +1,7 @@
 """What a person sees while something long happens: steps with times, lines, progress bars. All of it on stderr.
 
-Standard output belongs to results, so that `--json` can be piped. `quiet()` gives a report that says nothing.
+Standard output belongs to results, so that `--json` can be piped. `quiet()` gives a report that says nothing,
+`for_github()` one that GitHub's log viewer folds and whose complaints stand beside the line that they are about.
 """
 
 from __future__ import annotations
@@ -63,22 +64,41 @@ class Report:
         Yields:
             Nothing; the block is the step.
         """
-        self._console.print(Text.assemble((name, "bold cyan")))
+        self._open(name, "bold cyan")
         began = time.monotonic()
         try:
             yield
         except BaseException as error:
             word = "was interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            self._close()
             self._console.print(Text.assemble(("  ✗ ", "red"), f"{name} {word}"), highlight=False)
             raise
         finally:
             self.seconds[name] = round(time.monotonic() - began, 3)
-        self._console.print(Text.assemble(("  ✓ ", "green"), (f"{self.seconds[name]:.1f} s", "dim")))
+        self._close()
+        self._console.print(Text.assemble(("  ✓ ", "green"), (f"{self._done(name)}{self.seconds[name]:.1f} s", "dim")))
 
     def line(self, text: str, *, style: str = "dim") -> None:
         """Say something about the step that is under way."""
         for part in printable(text).rstrip("\n").split("\n"):
             self._console.print(Text("  " + part, style=style), highlight=False, soft_wrap=True)
+
+    def cell(self, number: int, source: str) -> None:
+        """Say that a cell of the notebook begins."""
+        self.line(f"[{number}] {source}", style="bold")
+
+    def warn(self, text: str) -> None:
+        """Say something that a person should know although all goes on."""
+        self.line(f"warning: {text}", style="yellow")
+
+    def _open(self, title: str, style: str) -> None:
+        self._console.print(Text.assemble((title, style)))
+
+    def _close(self) -> None:
+        pass
+
+    def _done(self, _name: str) -> str:
+        return ""
 
     @contextmanager
     def progress(self, what: str, size: int) -> Iterator[Callable[[int], None]]:
@@ -94,6 +114,49 @@ class Report:
         with Progress(*columns, console=self._console, transient=True) as bars:
             task = bars.add_task(escape(what), total=size)
             yield lambda more: bars.advance(task, more)
+
+
+class GitHubReport(Report):
+    """A report for the log of a GitHub workflow: a folded group for each step and each cell.
+
+    Source:
+        GitHub's workflow commands. Groups do not nest, so a cell's ends that of its step.
+    """
+
+    _is_open = False
+
+    def command(self, name: str, text: str = "", **properties: str | int | None) -> None:
+        """Write a workflow command."""
+        pairs = ",".join(
+            f"{key}={_escape(str(value), in_property=True)}" for key, value in properties.items() if value is not None
+        )
+        self._console.print(Text(f"::{name}{' ' if pairs else ''}{pairs}::{_escape(text)}"), soft_wrap=True)
+
+    def cell(self, number: int, source: str) -> None:
+        """Begin a group for a cell."""
+        self._open(f"cell {number}: {source}", "")
+
+    def warn(self, text: str) -> None:
+        """Write a warning that stands on the page of the run."""
+        self.command("warning", printable(text), title="Pushpoint")
+
+    def _open(self, title: str, style: str) -> None:
+        self._close()
+        self.command("group", printable(title)[:200])
+        self._is_open = True
+
+    def _close(self) -> None:
+        if self._is_open:
+            self.command("endgroup")
+        self._is_open = False
+
+    def _done(self, name: str) -> str:
+        return f"{name} "
+
+
+def _escape(text: str, *, in_property: bool = False) -> str:
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return text.replace(":", "%3A").replace(",", "%2C") if in_property else text
 
 
 def tables() -> Console:
@@ -113,6 +176,15 @@ def spoken() -> Report:
         A report on stderr.
     """
     return Report(Console(stderr=True))
+
+
+def for_github() -> GitHubReport:
+    """Make a report for the log of a GitHub workflow.
+
+    Returns:
+        A report on stdout, so that the runner sees commands and text in one order.
+    """
+    return GitHubReport(Console(width=400, force_terminal=False, highlight=False))
 
 
 def quiet() -> Report:

@@ -7,6 +7,7 @@ for) the network. It does not limit memory, processor time or disk space.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import shutil
@@ -114,6 +115,48 @@ class Sandbox:
             command += ["--setenv", name, value]
         return [*command, "--", *argv]
 
+    def among(
+        self,
+        argv: Sequence[str],
+        *,
+        directory: Path,
+        read_only: bool,
+        hidden: Iterable[Path] = (),
+        readable: Iterable[Path] = (),
+        writable: Iterable[Path] = (),
+    ) -> list[str]:
+        """Wrap `argv` so that it runs among this host's files, as its user, without what is hidden.
+
+        It sees none of the host's processes, so not their environments either, and all that it started ends with it.
+        The network is the host's. Start it with the environment it is to have, in a session of its own.
+
+        Args:
+            argv: Program and arguments.
+            directory: Where to start.
+            read_only: Whether it may write nowhere but in `writable`.
+            hidden: Files and folders that are empty inside; those that do not exist are left out.
+            readable: Shown read-only, also below what is hidden or writable.
+            writable: Shown writable, also below what is hidden or read-only. Of two paths, the inner one counts.
+
+        Returns:
+            The command to run; `argv` itself where programs run unconfined.
+        """
+        if self.program is None:
+            return list(argv)
+        command = [self.program, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--cap-drop"]
+        command += ["ALL", "--die-with-parent", "--ro-bind" if read_only else "--bind", "/", "/"]
+        command += ["--dev-bind", "/dev", "/dev", "--tmpfs", "/dev/shm", "--proc", "/proc"]  # noqa: S108
+        shown = [(path, "hidden") for path in hidden]
+        shown += [(path, "--ro-bind") for path in readable] + [(path, "--bind") for path in writable]
+        for path, how in sorted(shown, key=lambda pair: len(pair[0].parts)):  # mounts go over what is mounted before
+            if not path.exists():
+                continue
+            if how != "hidden":
+                command += [how, str(path), str(path)]
+            else:
+                command += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", os.devnull, str(path)]
+        return [*command, "--chdir", str(directory), "--", *argv]
+
 
 def find_sandbox() -> Sandbox:
     """Find out how programs can be confined here, by doing it.
@@ -133,6 +176,16 @@ def find_sandbox() -> Sandbox:
         if not reason:
             return found
     return Sandbox(reason=f"bubblewrap does not work here: {reason}")
+
+
+def keep_memory_private() -> None:
+    """Let no process of the same user read this one's memory and environment; root still can. Linux only.
+
+    Source:
+        prctl(2), PR_SET_DUMPABLE; proc(5).
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
 
 
 def installation(python: Path) -> list[Path]:

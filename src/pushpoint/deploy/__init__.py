@@ -26,7 +26,13 @@ from pushpoint.wire import DeploymentView
 
 
 def deploy(
-    plan: Plan, *, client: Client, journal: Journal, report: Report, secrets: Sequence[str] = ()
+    plan: Plan,
+    *,
+    client: Client,
+    journal: Journal,
+    report: Report,
+    secrets: Sequence[str] = (),
+    hidden: Sequence[Path] = (),
 ) -> DeploymentView | None:
     """Take a planned commit to a live endpoint, or go on where an earlier run stopped.
 
@@ -36,6 +42,7 @@ def deploy(
         journal: What an earlier run of the same plan has done.
         report: Told what happens.
         secrets: Texts that the notebook's environment must not hold.
+        hidden: Files that the notebook must not see.
 
     Returns:
         The deployment, live; none where `publish` is `none`, which ends after the build.
@@ -44,10 +51,10 @@ def deploy(
         Error: A step failed; no later step was taken, and the same command may be run again.
         Superseded: The release was live and is over, or something newer is live.
     """
-    training: Training = journal.step(train, plan, report=report, secrets=secrets)
+    training: Training = journal.step(train, plan, report=report, secrets=secrets, hidden=hidden)
     if not is_unchanged(training):
         journal.forget()  # the model was written again since that training; it proves nothing about this file
-        training = journal.step(train, plan, report=report, secrets=secrets)
+        training = journal.step(train, plan, report=report, secrets=secrets, hidden=hidden)
     with report.step("describe"), report.progress("hashing", Path(training.model_path).stat().st_size) as progress:
         model = describe(Path(training.model_path), progress=progress)
     uri = journal.step(upload, plan, model, training.model_path, client=client, report=report)

@@ -1,36 +1,37 @@
 """Plan -> Training: the notebook executed in an environment of its own, and the model file that it wrote.
 
-The kernel's environment holds none of our credentials. A model that this run did not write is refused: a stale file
-must not pass for a trained one.
+The work is done by `pushpoint.trainer`, a program without our credentials and, where bubblewrap works, without sight
+of the processes that have them: requirements and notebook are the user's code, and run nowhere else. In CI it may
+write to the checkout alone, and the home it sees is empty; on a person's own machine it sees the files that the
+person's notebooks always see. A model that this run did not write is refused: a stale file must not pass for a
+trained one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import platform
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pushpoint import runtime
+import msgspec
+from uv import find_uv_bin
+
+from pushpoint import git, runtime, sandbox, trainer
 from pushpoint.deploy.plan import Plan
 from pushpoint.digests import Descriptor, describe
-from pushpoint.environments import make_environment
-from pushpoint.errors import ModelMissing
+from pushpoint.errors import ModelMissing, TrainingError
 from pushpoint.manifest import Provenance
 from pushpoint.report import Report
 
-if TYPE_CHECKING:
-    from pushpoint.notebooks import CellEvent
-
-KERNEL = ("ipykernel", "pip")
-"""What a notebook needs besides its requirements: a kernel, and what `%pip` calls."""
-_DAY = 86400.0
+_GRACE = 10.0
+"""Seconds the training gets to save its notebook when it is stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +55,21 @@ class Training:
     provenance: Provenance
 
 
-def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
+def train(plan: Plan, *, report: Report, secrets: Sequence[str], hidden: Sequence[Path] = ()) -> Training:
     """Execute the notebook; without one, take the model that is checked in.
+
+    Args:
+        plan: What is deployed.
+        report: Told what happens.
+        secrets: Texts that the training's environment must not hold.
+        hidden: Files that it must not see.
 
     Returns:
         The training.
 
     Raises:
         ModelMissing: There is no model file, or this run did not write it.
+        TrainingError: It failed, or ended without a word.
     """
     root = Path(plan.root)
     model = root / plan.model_path
@@ -79,42 +87,16 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
             provenance=replace(_caused(os.environ), code_tree=plan.code_tree, finished=now.isoformat()),
         )
     before = _stamp(model)
-    with ThreadPoolExecutor(1) as threads:
-        # The slowest import of all: only where there is a notebook, and while uv works.
-        threads.submit(import_module, "pushpoint.notebooks")
-        environment = make_environment(
-            root / plan.requirements if plan.requirements else None,
-            root=cache_folder() / "environments",
-            extra=KERNEL,
-            lock_age=_DAY,
-            say=lambda line: None if line.startswith(" + ") else report.line(line),
-        )
-    from pushpoint.notebooks import execute, scrub
-
-    report.line(f"environment {'reused' if environment.reused else 'made'} in {environment.seconds:.1f} s")
-    report.parts["environment"] = round(environment.seconds, 3)
-    variables = scrub(os.environ, secrets)
-    variables["PATH"] = f"{environment.path / 'bin'}{os.pathsep}{variables.get('PATH', os.defpath)}"
-    variables["VIRTUAL_ENV"] = str(environment.path)
-    variables.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait do not spin: CI machines are shared
-    variables["PYTHONPATH"] = str(runtime.lay_down(cache_folder() / "runtime"))
     executed = plan.state / plan.source.commit[:12] / Path(plan.notebook).name
     executed.parent.mkdir(exist_ok=True)
-    try:
-        execution = execute(
-            root / plan.notebook,
-            output=executed,
-            python=environment.python,
-            directory=root / Path(plan.notebook).parent,
-            variables=variables,
-            cell_timeout=plan.cell_timeout or None,
-            timeout=plan.notebook_timeout or None,
-            say=lambda event: _tell(report, event),
-        )
-    finally:
-        if executed.exists():
-            report.line(f"executed notebook: {executed.relative_to(root)}")
-    report.parts["cells"] = round(sum(cell.seconds for cell in execution.cells), 3)
+    with tempfile.TemporaryDirectory(prefix="training-", dir=plan.state, ignore_cleanup_errors=True) as scratch:
+        try:
+            trained = _run(plan, Path(scratch), report, secrets, hidden)
+        finally:
+            _keep(Path(scratch) / "out", executed.parent)
+            if executed.exists():
+                report.line(f"executed notebook: {executed.relative_to(root)}")
+    report.parts["cells"] = round(trained.cells, 3)
     after = _stamp(model)
     if not after:
         why = f"was not written by {plan.notebook}; set `model-path`, or save the model there"
@@ -122,22 +104,148 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
     if after == before:
         why = f"is older than this run of {plan.notebook}; save the model there, or set `model-path`"
         raise ModelMissing(plan.model_path, why)
+    inside = model.resolve()
+    if not inside.is_relative_to(root.resolve()) or inside.is_relative_to(root.resolve() / ".git"):
+        raise ModelMissing(plan.model_path, "is a link that leads out of the checkout; save a file there")
     return Training(
         model_path=str(model),
         stamp=after,
         executed_notebook=str(executed),
         notebook=describe(executed),
-        finished=execution.finished,
+        finished=trained.finished,
         provenance=replace(
             _caused(os.environ),
             notebook=plan.notebook,
-            lock_sha256=hashlib.sha256(environment.lock.encode()).hexdigest(),
-            python=platform.python_version(),
+            lock_sha256=trained.lock_sha256,
+            python=trained.python,
             code_tree=plan.code_tree,
-            started=execution.started.isoformat(),
-            finished=execution.finished.isoformat(),
+            started=trained.started.isoformat(),
+            finished=trained.finished.isoformat(),
         ),
     )
+
+
+def _run(plan: Plan, scratch: Path, report: Report, secrets: Sequence[str], hidden: Sequence[Path]) -> trainer.Trained:
+    root, confinement = Path(plan.root), sandbox.find_sandbox()
+    if confinement.program is None:
+        sandbox.keep_memory_private()
+        report.warn(f"the notebook runs unconfined, and could find what this program holds: {confinement.reason}")
+    for name in ("out", "tmp", "home"):
+        (scratch / name).mkdir()
+    folders = cache_folder() / "environments", _uv_cache()
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    job = trainer.Job(
+        notebook=str(root / str(plan.notebook)),
+        output=str(scratch / "out" / Path(str(plan.notebook)).name),
+        requirements=str(root / plan.requirements) if plan.requirements else None,
+        environments=str(folders[0]),
+        runtime=str(runtime.lay_down(cache_folder() / "runtime")),
+        cell_timeout=plan.cell_timeout,
+        timeout=plan.notebook_timeout,
+    )
+    source = Path(trainer.__file__).parents[1]
+    program = f"import sys; sys.path.insert(0, {str(source)!r}); from pushpoint.trainer import main; main()"
+    variables = trainer.scrub(os.environ, secrets) | {"UV_CACHE_DIR": str(folders[1])}
+    in_ci = bool(os.environ.get("CI"))
+    if in_ci and confinement.program:
+        variables |= {"HOME": str(scratch / "home"), "TMPDIR": str(scratch / "tmp")}
+    command = confinement.among(
+        [sys.executable, "-I", "-c", program],
+        directory=root,
+        read_only=in_ci,
+        hidden=[*hidden, plan.state, *(_not_for_notebooks(root) if in_ci else ())],
+        readable=[
+            *(*_git_folders(root), source, Path(sys.prefix), Path(job.runtime), Path(find_uv_bin())),
+            *sandbox.installation(Path(sys.executable)),
+        ],
+        writable=[root, scratch, *folders],
+    )
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        env=variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdin  # noqa: S101 - both are pipes
+    assert process.stdout  # noqa: S101
+    trained: trainer.Trained | None = None
+    try:
+        process.stdin.write(msgspec.json.encode(job) + b"\n")
+        process.stdin.flush()
+        for line in process.stdout:
+            event = _event(line)
+            if event.kind == "failed":
+                raise trainer.raised(event)
+            if event.kind == "done":
+                with suppress(msgspec.ValidationError):
+                    trained = msgspec.convert(event.facts, trainer.Trained)
+            else:
+                _tell(report, event)
+    except BrokenPipeError:
+        pass  # it ended before it read its job; why, it said on standard error
+    finally:
+        with suppress(OSError):
+            process.stdin.close()
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+    if trained is None:
+        raise TrainingError(
+            f"the training ended without a word, with exit code {process.returncode}; what it printed stands above"
+        )
+    return trained
+
+
+def _event(line: bytes) -> trainer.Event:
+    try:
+        return msgspec.json.decode(line, type=trainer.Event)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return trainer.Event(kind="line", text=line.decode("utf-8", "replace"))
+
+
+def _keep(made: Path, kept: Path) -> None:
+    # A link that the notebook left there would lead whoever uploads the folder to a file that the notebook cannot read.
+    for path in made.iterdir() if made.is_dir() else ():
+        if path.is_file() and not path.is_symlink():
+            path.replace(kept / path.name)
+
+
+def _git_folders(root: Path) -> Iterator[Path]:
+    for option in ("--absolute-git-dir", "--git-common-dir"):
+        yield root / git.text(["rev-parse", option], directory=root, isolated=False)
+
+
+def _not_for_notebooks(root: Path) -> Iterator[Path]:
+    """List what a CI machine keeps for itself.
+
+    Yields:
+        Homes, run-time sockets, temporary files, and the runner's own folder, which holds its credentials.
+    """
+    get = os.environ.get
+    yield from (Path("/root"), Path("/run"), Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - hidden, not written
+    yield from (Path(path) for name in ("HOME", "RUNNER_TEMP") if (path := get(name)))
+    for name in (
+        "GITHUB_ENV",
+        "GITHUB_PATH",
+        "GITHUB_OUTPUT",
+        "GITHUB_STEP_SUMMARY",
+        "GITHUB_STATE",
+        "GITHUB_EVENT_PATH",
+    ):
+        if path := get(name):
+            yield Path(path).parent
+    if workspace := get("RUNNER_WORKSPACE"):  # RUNNER/_work/REPOSITORY
+        yield from (folder for folder in Path(workspace).parents[1:2] if len(folder.parts) > 1)
+
+
+def _uv_cache() -> Path:
+    return Path(os.environ.get("UV_CACHE_DIR") or cache_folder().parent / "uv").absolute()
 
 
 def deploy_id(plan: Plan, model: Descriptor, training: Training) -> str:
@@ -200,10 +308,13 @@ def _stamp(path: Path) -> str:
     return f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
 
 
-def _tell(report: Report, event: CellEvent) -> None:
+def _tell(report: Report, event: trainer.Event) -> None:
     match event.kind:
+        case "environment":
+            report.line(f"environment {event.text} in {event.seconds:.1f} s")
+            report.parts["environment"] = round(event.seconds, 3)
         case "started":
-            report.line(f"[{event.cell}] {event.text}", style="bold")
+            report.cell(event.cell, event.text)
         case "finished":
             report.line(f"[{event.cell}] {event.seconds:.1f} s")
         case "error":

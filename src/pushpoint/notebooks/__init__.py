@@ -12,7 +12,7 @@ import re
 import signal
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,12 +30,6 @@ from pushpoint.notebooks.kernel import GRACE, Died, Kernel, start
 _STARTUP = 60.0  # seconds a kernel may take to answer for the first time
 _SAVE_EVERY = 5.0  # seconds between two savings of an unfinished notebook
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)")
-_OURS = re.compile(
-    r"(PUSHPOINT|ALGORITHMIA|INPUT|GIT_CONFIG)_.*"
-    r"|GITHUB_(TOKEN|ENV|PATH|OUTPUT|STEP_SUMMARY|STATE)|GH_TOKEN|GH_ENTERPRISE_TOKEN|GITHUB_ENTERPRISE_TOKEN"
-    r"|ACTIONS_.*(TOKEN|URL).*"
-    r"|(GIT|SSH)_ASKPASS|SSH_(AUTH_SOCK|AGENT_PID)|GIT_SSH(_COMMAND)?"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,27 +77,6 @@ class Execution:
     cells: tuple[Cell, ...]
     started: datetime
     finished: datetime
-
-
-def scrub(environment: Mapping[str, str], secrets: Sequence[str]) -> dict[str, str]:
-    """Take out of an environment what belongs to the deploy and not to the notebook.
-
-    Args:
-        environment: Variables by name.
-        secrets: Texts that no value may contain; empty ones are ignored.
-
-    Returns:
-        The other variables: the user's own data credentials stay.
-
-    Example:
-        >>> scrub({"PATH": "/bin", "GITHUB_TOKEN": "t", "URL": "https://s3cret@host"}, ["s3cret"])
-        {'PATH': '/bin'}
-    """
-    return {
-        name: value
-        for name, value in environment.items()
-        if not _OURS.fullmatch(name) and not any(secret in value for secret in secrets if secret)
-    }
 
 
 def execute(
