@@ -72,6 +72,12 @@ SETTINGS = (
     Setting(
         name="sample-input", kind="json", default=None, help="Input that a release must answer before it gets traffic"
     ),
+    Setting(
+        name="commit-email",
+        kind="text",
+        default="pushpoint@localhost",
+        help="E-mail address in the commits on the algorithm's repository",
+    ),
     Setting(name="cell-timeout", kind="seconds", default=0.0, help="Longest time for one cell; 0 is no limit"),
     Setting(
         name="notebook-timeout", kind="seconds", default=21600.0, help="Longest time for the notebook; 0 is no limit"
@@ -95,6 +101,7 @@ class Config:
     collection: str | None
     publish: str
     sample_input: str | None
+    commit_email: str
     cell_timeout: float
     notebook_timeout: float
     origins: Mapping[str, str]

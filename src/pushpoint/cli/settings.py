@@ -94,6 +94,16 @@ def profile_path() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "pushpoint" / "profile.toml"
 
 
+def credential_files() -> list[Path]:
+    """List the files that hold a key of this person's: the profile, and what it names.
+
+    Returns:
+        Files that may exist; a notebook is not to see them.
+    """
+    key = read_file(profile_path()).get("key-file")
+    return [profile_path(), *([Path(key)] if isinstance(key, str) else [])]
+
+
 def who() -> Credentials:
     """Find the platform and the key.
 

@@ -45,10 +45,12 @@ class Plan:
         collection: Where the model goes, `data://OWNER/COLLECTION`.
         publish: Part of the version that grows, or `none`.
         sample_input: JSON text for the smoke test.
+        commit_email: Of the author of the commit on the algorithm's repository.
         cell_timeout: Seconds; 0 is no limit.
         notebook_timeout: Seconds; 0 is no limit.
         inputs: Digest of all that the model is made from.
         force: Whether to deploy although nothing changed or something newer is there.
+        retrain: Whether to deploy although nothing changed.
     """
 
     url: str
@@ -64,15 +66,22 @@ class Plan:
     collection: str
     publish: str
     sample_input: str | None
+    commit_email: str
     cell_timeout: float
     notebook_timeout: float
     inputs: Digest
     force: bool
+    retrain: bool
 
     @property
     def name(self) -> AlgorithmName:
         """The algorithm's name, taken apart."""
         return algorithm_name(self.algorithm)
+
+    @property
+    def endpoint(self) -> str:
+        """Address that callers use."""
+        return f"{self.url}/v1/algo/{self.algorithm}"
 
     @property
     def id(self) -> str:
@@ -136,7 +145,13 @@ def top_of(directory: Path) -> Path:
 
 
 def make_plan(
-    config: Config, directory: Path, *, client: Client, environment: Mapping[str, str], force: bool = False
+    config: Config,
+    directory: Path,
+    *,
+    client: Client,
+    environment: Mapping[str, str],
+    force: bool = False,
+    retrain: bool = False,
 ) -> Plan:
     """Decide what a deploy of the checked-out commit will do.
 
@@ -146,6 +161,7 @@ def make_plan(
         client: The platform; it is asked who we are and what exists.
         environment: Where CI tells repository and ref.
         force: Whether to deploy although nothing changed or something newer is there.
+        retrain: Whether to deploy although nothing changed.
 
     Returns:
         The plan.
@@ -205,10 +221,12 @@ def make_plan(
         collection=str(collection),
         publish=config.publish,
         sample_input=config.sample_input,
+        commit_email=_email(config.commit_email),
         cell_timeout=config.cell_timeout,
         notebook_timeout=config.notebook_timeout,
         inputs=_inputs(directory, paths, config),
         force=force,
+        retrain=retrain,
     )
 
 
@@ -223,7 +241,7 @@ def is_up_to_date(plan: Plan, live: DeploymentView | None) -> bool:
     """
     if plan.force or live is None or live.release.source is None:
         return False
-    if live.release.inputs == plan.inputs:
+    if live.release.inputs == plan.inputs and not plan.retrain:
         return True
     other = live.release.source
     if comes_later(plan, other.commit):
@@ -271,6 +289,12 @@ def _inside(directory: Path, path: str, setting: str) -> str:
     if pure.is_absolute() or ".." in pure.parts or not path.strip() or not path.isprintable():
         raise ConfigError(f"{setting} is {path!r}; write a path inside the repository, relative to its top")
     return str(pure)
+
+
+def _email(text: str) -> str:
+    if not re.fullmatch(r"[^\s<>]+", text):
+        raise ConfigError(f"commit-email is {text!r}; write an address without spaces and angle brackets")
+    return text
 
 
 def _notebook(config: Config, directory: Path) -> str | None:

@@ -117,7 +117,7 @@ def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str) -> str:
     git.run(["add", "--all", "--force", "--", "."], directory=clone)
     tree = git.text(["write-tree"], directory=clone)
     when = f"{int(manifest.created.timestamp())} +0000"
-    name = {"GIT_AUTHOR_NAME": "Pushpoint", "GIT_AUTHOR_EMAIL": "pushpoint@localhost", "GIT_AUTHOR_DATE": when}
+    name = {"GIT_AUTHOR_NAME": "Pushpoint", "GIT_AUTHOR_EMAIL": plan.commit_email, "GIT_AUTHOR_DATE": when}
     name |= {key.replace("AUTHOR", "COMMITTER"): value for key, value in name.items()}
     title = (
         f"Deploy {plan.source.commit[:12]} of {plan.source.repository}\n\n"

@@ -1,0 +1,151 @@
+"""One run: the event decides, the CLI's own functions do it, and what came of it becomes a page."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pushpoint import errors
+from pushpoint.action import events
+from pushpoint.action.inputs import Inputs
+from pushpoint.action.summary import Page
+from pushpoint.cli import exit_code
+from pushpoint.cli.deploy import run as deploy
+from pushpoint.cli.settings import client_for, read_settings
+from pushpoint.client import Client
+from pushpoint.config import Config, credentials
+from pushpoint.deploy.blame import Place, blame
+from pushpoint.deploy.plan import Plan, is_up_to_date, make_plan, top_of
+from pushpoint.errors import ConfigError, MissingSetting
+from pushpoint.report import GitHubReport, printable
+from pushpoint.wire import DeploymentView
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """What is known so far; a failure's page shows it too.
+
+    Attributes:
+        environment: The job's variables, without secrets.
+        report: Tells what happens.
+        plan: Once there is one.
+        live: What is live, as far as it was looked at.
+    """
+
+    environment: Mapping[str, str]
+    report: GitHubReport
+    plan: Plan | None = None
+    live: DeploymentView | None = None
+
+    def all(self, asked: Inputs) -> Page:
+        """Do what the event may.
+
+        Args:
+            asked: The workflow's inputs.
+
+        Returns:
+            What to show.
+        """
+        get = self.environment.get
+        decision = events.decide(
+            get("GITHUB_EVENT_NAME", ""),
+            _payload(get("GITHUB_EVENT_PATH", "")),
+            get("GITHUB_REF", ""),
+            asked=asked.mode,
+            deploy_branch=asked.deploy_branch,
+        )
+        self.report.line(decision.why)
+        top = top_of(Path(get("GITHUB_WORKSPACE") or Path.cwd()))
+        config = read_settings(top, asked.settings)
+        match decision.mode:
+            case "deploy":
+                return self._deploy(asked, config, top, decision)
+            case "preview":
+                raise NotImplementedError
+            case "plan":
+                return self._plan(asked, config, top, decision)
+
+    def failed(self, error: errors.Error) -> tuple[Page, int]:
+        """Say what went wrong, beside the line that has to change.
+
+        Returns:
+            What to show, and the exit code; superseded is no failure of this commit.
+        """
+        if isinstance(error, errors.Superseded):
+            self.report.warn(str(error))
+            return Page(status="superseded", why=str(error), plan=self.plan), 0
+        place = blame(error, self.plan) if self.plan else None
+        self.complain(error, place)
+        page = Page(status="failed", why=str(error), plan=self.plan, place=place, deployment=self.live)
+        return page, exit_code(error)
+
+    def complain(self, error: errors.Error, place: Place | None) -> None:
+        """Write an error as an annotation."""
+        text = printable(str(error))
+        detail = getattr(error, "traceback", "")
+        self.report.line(detail, style="red")
+        self.report.command(
+            "error",
+            text[:4000],
+            file=place.file if place else None,
+            line=place.line if place else None,
+            title=f"Pushpoint: {type(error).__name__}",
+        )
+
+    def _deploy(self, asked: Inputs, config: Config, top: Path, decision: events.Decision) -> Page:
+        with _connect(asked) as client:
+            done = deploy(
+                config,
+                top,
+                client=client,
+                report=self.report,
+                secrets=[secret.reveal() for secret in asked.secrets],
+                force=asked.force,
+                retrain=decision.retrain if asked.retrain is None else asked.retrain,
+                planned=lambda plan: self._note(plan, client),
+            )
+        self.live = done.live
+        if done.live is None:
+            return Page(status="built", why="`publish` is none: built, and not published", plan=done.plan)
+        if done.unchanged:
+            why = "what is live was made from the same inputs; `retrain: true` trains again"
+            return Page(status="unchanged", why=why, plan=done.plan, deployment=done.live)
+        return Page(status="deployed", why=decision.why, plan=done.plan, deployment=done.live)
+
+    def _plan(self, asked: Inputs, config: Config, top: Path, decision: events.Decision) -> Page:
+        why = decision.why
+        with self.report.step("plan"), _connect(asked) as client:
+            plan = make_plan(config, top, client=client, environment=self.environment)
+            self._note(plan, client)
+            if is_up_to_date(plan, self.live):
+                why = "nothing changed since what is live: a deploy would do nothing"
+        return Page(status="planned", why=why, plan=plan, deployment=self.live)
+
+    def _note(self, plan: Plan, client: Client | None) -> None:
+        self.plan = plan
+        if client:
+            self.live = client.live(plan.name)
+        expected = self.environment.get("GITHUB_SHA")
+        if expected and expected != plan.source.commit and not self.environment.get("GITHUB_HEAD_REF"):
+            raise ConfigError(
+                f"{plan.source.commit[:12]} is checked out, but the event is about {expected[:12]}; "
+                "use actions/checkout without `ref`, and commit nothing in the workflow before this step"
+            )
+
+
+def _connect(asked: Inputs) -> Client:
+    if not asked.variables.get("PUSHPOINT_URL"):
+        raise MissingSetting("url", how="write the platform's address (`algorithmia_api` in an old workflow)")
+    return client_for(credentials(asked.variables, Path(os.devnull)))
+
+
+def _payload(path: str) -> dict[str, Any]:
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
