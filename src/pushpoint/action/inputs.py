@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from pushpoint.config import SETTINGS, Secret
@@ -60,7 +60,7 @@ class Inputs:
     """
 
     settings: Mapping[str, str]
-    variables: Mapping[str, str]
+    variables: Mapping[str, str] = field(repr=False)
     secrets: tuple[Secret, ...]
     mode: str
     deploy_branch: str
