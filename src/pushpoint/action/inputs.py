@@ -25,6 +25,7 @@ OWN = {
     "retrain": "true trains although nothing changed [default: true when started by hand or by schedule]",
     "force": "true deploys although something newer is live",
     "github-token": "Token with deployments: write, to show the deployment's status on GitHub",
+    "cache": "Whether environments are kept between runs: true, false [default: true on GitHub's own machines]",
     "environment": "Name of the GitHub environment whose deployment status is set [default: the algorithm's name]",
 }
 """Inputs besides the settings: name -> help."""
