@@ -19,7 +19,7 @@ from pushpoint.cli.settings import client_for, read_settings
 from pushpoint.client import Client
 from pushpoint.config import Config, credentials
 from pushpoint.deploy.blame import Place, blame
-from pushpoint.deploy.plan import Plan, is_up_to_date, make_plan, top_of
+from pushpoint.deploy.plan import STATE, Plan, is_up_to_date, make_plan, top_of
 from pushpoint.errors import ConfigError, MissingSetting
 from pushpoint.report import GitHubReport, printable
 from pushpoint.wire import DeploymentView
@@ -82,6 +82,18 @@ class Run:
         self.complain(error, place)
         page = Page(status="failed", why=str(error), plan=self.plan, place=place, deployment=self.live)
         return page, exit_code(error)
+
+    def left(self) -> list[str]:
+        """List what the training left for `upload-artifact`.
+
+        Returns:
+            Paths relative to the checkout.
+        """
+        if self.plan is None:
+            return []
+        root = Path(self.plan.root)
+        found = (root / STATE / self.plan.source.commit[:12]).rglob("*")
+        return sorted(str(path.relative_to(root)) for path in found if path.is_file())
 
     def complain(self, error: errors.Error, place: Place | None) -> None:
         """Write an error as an annotation."""
