@@ -26,7 +26,7 @@ FILES = {
     "template/**/.gitlab-ci.yml": "gitlab",
     "examples/**/.gitlab-ci.yml": "gitlab",
 }
-PAGES = ["README.md", "SECURITY.md", "docs/**/*.md", "template/**/*.md", "examples/**/*.md"]
+PAGES = ["*.md", "docs/**/*.md", "template/**/*.md", "examples/**/*.md"]
 BLOCK = re.compile(r"^(?P<indent> *)```ya?ml\b.*\n(?P<text>(?:.*\n)*?)(?P=indent)```", re.MULTILINE)
 REASON = re.compile(r"# zizmor: ignore\[[\w,-]+\](?P<reason>.*)")
 
@@ -41,13 +41,14 @@ concurrency:
   cancel-in-progress: false
 jobs:
 """
-JOB = """\
-  part:
-    name: Part
-    runs-on: ubuntu-latest
-    timeout-minutes: 5
-    environment: production
-"""
+JOB = {
+    "name": "Part",
+    "runs-on": "ubuntu-latest",
+    "timeout-minutes": "5",
+    "environment": "production",
+    "steps": "[{name: Say, run: echo done}]",
+}
+OF_A_JOB = JOB.keys() | {"concurrency", "env", "if", "needs", "outputs", "permissions", "strategy"}
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,11 @@ def classified(text: str, origin: str) -> Source:
     if "runs" in keys:
         return Source(origin, "action", text)
     if isinstance(found, list) and all(isinstance(step, dict) and {"uses", "run"} & set(step) for step in found):
-        return Source(origin, "workflow", WORKFLOW + JOB + "    steps:\n" + textwrap.indent(text, " " * 6))
-    if keys and keys <= {"steps", "env"} and "steps" in keys:
-        return Source(origin, "workflow", WORKFLOW + JOB + textwrap.indent(text, " " * 4))
-    if any(isinstance(job, dict) and "script" in job for job in (found or {}).values()) if keys else False:
+        keys, text = {"steps"}, f"steps:\n{textwrap.indent(text, '  ')}"
+    if keys and keys <= OF_A_JOB:
+        around = "".join(f"{key}: {value}\n" for key, value in JOB.items() if key not in keys)
+        return Source(origin, "workflow", f"{WORKFLOW}  part:\n{textwrap.indent(around + text, ' ' * 4)}")
+    if any(isinstance(found[key], dict) and "script" in found[key] for key in keys):
         return Source(origin, "gitlab", text)
     raise ValueError(
         f"{origin}: no workflow, action, steps or GitLab jobs; say in tests/test_workflows.py how to check it"
@@ -176,7 +178,7 @@ def test_what_is_ignored_says_why() -> None:
 
 # -- the linters bite ---------------------------------------------------------------------------------------
 
-GOOD = WORKFLOW + JOB + "    steps:\n      - name: Say\n        run: echo done\n"
+GOOD = classified("- name: Say\n  run: echo done\n", "good").text
 ACTION = """\
 name: Say
 description: Says something.
@@ -280,6 +282,7 @@ def test_a_bad_one_is_found(tmp_path: Path, what: str) -> None:
         ("jobs:\n  x:\n    runs-on: ubuntu-latest\n    steps: []\n", "workflow"),
         ("- run: echo done\n", "workflow"),
         ("steps:\n  - uses: ./\n", "workflow"),
+        ("permissions:\n  id-token: write # for the identity\n", "workflow"),
         (ACTION, "action"),
         ("stages: [deploy]\ndeploy:\n  script: [date]\n", "gitlab"),
     ],
