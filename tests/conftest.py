@@ -87,5 +87,5 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", cache)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     for name in list(os.environ):
-        if name.startswith(("PUSHPOINT_", "ALGORITHMIA_", "GITHUB_", "CI_")):
+        if name.startswith(("PUSHPOINT_", "ALGORITHMIA_", "GITHUB_", "GITLAB_", "JENKINS_", "CI_")):
             monkeypatch.delenv(name)

@@ -42,7 +42,7 @@ class Provenance:
     """How a model was made; what is unknown is empty. The facts are those of SLSA's build provenance v1.
 
     Attributes:
-        builder: Where it ran: `github-actions`, `gitlab-ci` or `local`.
+        builder: Where it ran: `github-actions`, `gitlab-ci`, `jenkins` or `local`.
         event: What caused the run: `push`, `schedule` ...
         workflow_ref: The workflow file and its ref.
         workflow_sha: The workflow file's commit.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pushpoint.config import Config, credentials
 from pushpoint.deploy.blame import Place, blame
 from pushpoint.deploy.plan import STATE, Plan, is_up_to_date, make_plan, top_of
 from pushpoint.errors import ConfigError, MissingSetting
+from pushpoint.github import Announcement, announced
 from pushpoint.report import GitHubReport, printable
 from pushpoint.wire import DeploymentView
 
@@ -109,7 +111,7 @@ class Run:
         )
 
     def _deploy(self, asked: Inputs, config: Config, top: Path, decision: events.Decision) -> Page:
-        with _connect(asked) as client:
+        with _connect(asked) as client, self._announced(asked, config) as announcement:
             done = deploy(
                 config,
                 top,
@@ -120,13 +122,27 @@ class Run:
                 retrain=decision.retrain if asked.retrain is None else asked.retrain,
                 planned=lambda plan: self._note(plan, client),
             )
-        self.live = done.live
+            self.live = done.live
+            if announcement and done.live:
+                announcement.environment_url = done.plan.endpoint
+                announcement.description = f"version {done.live.release.version}"
         if done.live is None:
             return Page(status="built", why="`publish` is none: built, and not published", plan=done.plan)
         if done.unchanged:
             why = "what is live was made from the same inputs; `retrain: true` trains again"
             return Page(status="unchanged", why=why, plan=done.plan, deployment=done.live)
         return Page(status="deployed", why=decision.why, plan=done.plan, deployment=done.live)
+
+    def _announced(self, asked: Inputs, config: Config) -> AbstractContextManager[Announcement | None]:
+        if asked.github_token is None:
+            return nullcontext()
+        return announced(
+            self.environment,
+            asked.github_token,
+            commit=self.environment.get("GITHUB_SHA", ""),
+            name=asked.environment or config.algorithm,
+            warn=self.report.warn,
+        )
 
     def _plan(self, asked: Inputs, config: Config, top: Path, decision: events.Decision) -> Page:
         why = decision.why

@@ -420,10 +420,17 @@ def _repository(directory: Path, environment: Mapping[str, str]) -> str:
 
 
 def _ref(directory: Path, environment: Mapping[str, str]) -> str:
-    if value := environment.get("GITHUB_REF"):
+    get = environment.get
+    if value := get("GITHUB_REF") or get("CI_MERGE_REQUEST_REF_PATH"):
         return value
-    if value := environment.get("CI_COMMIT_BRANCH"):
-        return f"refs/heads/{value}"
+    if value := get("CI_COMMIT_TAG") or (get("JENKINS_URL") and get("TAG_NAME")):
+        return f"refs/tags/{value}"
+    branch = get("CI_COMMIT_BRANCH")
+    if get("JENKINS_URL"):
+        # A multibranch job calls a change `PR-7` in BRANCH_NAME; any other job has `origin/main` in GIT_BRANCH.
+        branch = get("CHANGE_BRANCH") or get("BRANCH_NAME") or get("GIT_BRANCH", "").partition("/")[2]
+    if branch:
+        return f"refs/heads/{branch}"
     try:
         return git.text(["symbolic-ref", "--quiet", "HEAD"], directory=directory, isolated=False)
     except ConfigError:

@@ -297,6 +297,13 @@ def _caused(environment: Mapping[str, str]) -> Provenance:
             run_id=get("CI_PIPELINE_ID", ""),
             run_attempt=get("CI_JOB_ID", ""),
         )
+    if get("JENKINS_URL"):
+        return Provenance(
+            builder="jenkins",
+            workflow_ref=get("JOB_NAME", ""),
+            workflow_sha=get("GIT_COMMIT", ""),
+            run_id=get("BUILD_TAG", ""),
+        )
     return Provenance(builder="local")
 
 
