@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,9 +30,7 @@ class Hosted:
 
     def ask(self, method: str, path: str, body: object = None, *, key: str = "", timeout: float = 60.0) -> Answer:
         sent = b"" if body is None else json.dumps(body).encode()
-        return ask(
-            self.platform, method, f"/v1/algorithms/ann/{path}", sent, key=key, headers=JSON, timeout=timeout
-        )
+        return ask(self.platform, method, f"/v1/algorithms/ann/{path}", sent, key=key, headers=JSON, timeout=timeout)
 
     def commit(self, name: str, text: str, **more: Any) -> str:
         files = {path.replace("NAME", name): content for path, content in code(text).items()}

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pushpoint.cli.settings import Json, client_for, read_settings, who, with_settings
+from pushpoint.config import git_login
 
 
 @with_settings
@@ -40,16 +41,18 @@ def deploy(
     credentials = who()
     top = top_of(Path.cwd())
     config = read_settings(top, flags)
+    login = git_login(os.environ)
+    secrets = [credentials.key.reveal(), *([login.token.reveal()] if login else [])]
     with client_for(credentials) as client:
         with report.step("plan"):
-            plan = make_plan(config, top, client=client, environment=os.environ, force=force)
+            plan = make_plan(config, top, client=client, environment=os.environ, login=login, force=force)
             report.line(f"commit {plan.source.commit[:12]} to {plan.algorithm} on {plan.url}")
         with working_alone(plan, report):  # asked only now: who was waited for may have deployed the same
             live = client.live(plan.name)
             unchanged = is_up_to_date(plan, live)
             journal = Journal(plan.state / "journal" / f"{plan.id}.jsonl", report=report)
             if not unchanged:
-                live = run(plan, client=client, journal=journal, report=report, secrets=[credentials.key.reveal()])
+                live = run(plan, client=client, journal=journal, report=report, secrets=secrets, login=login)
             journal.forget()
     seconds = round(time.monotonic() - began, 3)
     if json:

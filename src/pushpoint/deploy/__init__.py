@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pushpoint.client import Client
+from pushpoint.config import GitLogin
+from pushpoint.deploy.hosting import register
 from pushpoint.deploy.journal import Journal
 from pushpoint.deploy.plan import Plan
 from pushpoint.deploy.push import push
@@ -26,7 +28,13 @@ from pushpoint.wire import DeploymentView
 
 
 def deploy(
-    plan: Plan, *, client: Client, journal: Journal, report: Report, secrets: Sequence[str] = ()
+    plan: Plan,
+    *,
+    client: Client,
+    journal: Journal,
+    report: Report,
+    secrets: Sequence[str] = (),
+    login: GitLogin | None = None,
 ) -> DeploymentView | None:
     """Take a planned commit to a live endpoint, or go on where an earlier run stopped.
 
@@ -36,6 +44,7 @@ def deploy(
         journal: What an earlier run of the same plan has done.
         report: Told what happens.
         secrets: Texts that the notebook's environment must not hold.
+        login: Who we are on the git host, if the algorithm's repository is on one.
 
     Returns:
         The deployment, live; none where `publish` is `none`, which ends after the build.
@@ -44,6 +53,8 @@ def deploy(
         Error: A step failed; no later step was taken, and the same command may be run again.
         Superseded: The release was live and is over, or something newer is live.
     """
+    if register(plan.name, plan.hosting, client=client):
+        report.line(f"the platform builds {plan.algorithm} from {plan.repository} from now on")
     training: Training = journal.step(train, plan, report=report, secrets=secrets)
     if not is_unchanged(training):
         journal.forget()  # the model was written again since that training; it proves nothing about this file
@@ -63,7 +74,7 @@ def deploy(
         provenance=training.provenance,
         notebook=training.notebook,
     )
-    commit = journal.step(push, plan, manifest, client=client, report=report)
+    commit = journal.step(push, plan, manifest, client=client, report=report, login=login)
     build = journal.step(wait_for_build, plan, commit, client=client, report=report, again=journal.replayed)
     if plan.publish == "none":
         return None

@@ -97,7 +97,7 @@ class Fetcher:
         try:
             remote = self._remote(source)
             asked = ["ls-remote", "--quiet", "--end-of-options", remote.url, branch]
-            found = git.run(asked, variables=git.NOBODY, remote=remote, timeout=STATUS_TIMEOUT)
+            found = git.run(asked, directory=self._root, variables=git.NOBODY, remote=remote, timeout=STATUS_TIMEOUT)
         except (Unauthenticated, Refused, NotFound) as error:
             return "deploy_key_error", str(error)
         except Error as error:

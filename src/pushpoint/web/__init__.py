@@ -20,9 +20,9 @@ ROUTES = [
     algorithms.create,
     algorithms.show,
     algorithms.update,
+    sources.remove,  # the first one of the three, as it says
     sources.show,
     sources.put,
-    sources.remove,
     sources.renew_secret,
     sources.reset,
     sources.status,
