@@ -45,7 +45,11 @@ def cli() -> str:
     typer.rich_utils.MAX_WIDTH = WIDTH
     typer.rich_utils.FORCE_TERMINAL = False
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    parts = [f"## pushpoint {command}\n\n{_help([command])}" for command in commands]
+    parts = []
+    for name, command in commands.items():
+        parts.append(f"## pushpoint {name}\n\n{_help([name])}")
+        below = getattr(command, "commands", ())
+        parts += [f"### pushpoint {name} {inner}\n\n{_help([name, inner])}" for inner in below]
     return "\n\n".join([f"## pushpoint\n\n{_help([])}", *parts])
 
 

@@ -39,14 +39,14 @@ class Platform:
         return clean | {"PUSHPOINT_URL": self.url, "PUSHPOINT_API_KEY": self.key}
 
 
-def start_platform(home: Path, *, port: int = 0, account: str = "ann") -> Platform:
+def start_platform(home: Path, *arguments: str, port: int = 0, account: str = "ann") -> Platform:
     """Start `pushpoint serve` and wait until it is ready."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "stderr.log").open("a") as errors:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "pushpoint", "serve", "--home", str(home), "--port", str(port)),
-                *("--account", account, "--no-profile"),
+                *("--account", account, "--no-profile", *arguments),
             ],
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -25,6 +25,8 @@ from pushpoint.names import AlgorithmName, DataPath, Reference
 
 T = TypeVar("T")
 PIECE = 1 << 20
+FETCH = 330.0
+"""Seconds to wait for an answer that the platform must fetch for; it gives up after 300 itself."""
 _PLAIN = {
     cls.__name__: cls
     for cls in (
@@ -150,6 +152,55 @@ class Client:
         """
         return f"{self.url}/git/{name}.git", name.owner, self._key
 
+    def source(self, name: AlgorithmName) -> wire.SourceView | None:
+        """Look up the repository on a git host that an algorithm is built from.
+
+        Returns:
+            Where it is, or none where the platform hosts the algorithm, or where there is no such algorithm.
+        """
+        try:
+            return self._ask("GET", f"/v1/algorithms/{name}/source", kind=wire.SourceView)
+        except errors.NotFound:
+            return None
+
+    def set_source(self, name: AlgorithmName, source: wire.SetSource) -> wire.SourceView:
+        """Have an algorithm built from a repository on a git host; what was said before is replaced.
+
+        Returns:
+            What it is now, with the webhook's secret if that is new.
+        """
+        return self._ask("PUT", f"/v1/algorithms/{name}/source", json=source, kind=wire.SourceView)
+
+    def remove_source(self, name: AlgorithmName) -> None:
+        """Have an algorithm hosted on the platform again."""
+        self._checked(self._send("DELETE", f"/v1/algorithms/{name}/source"))
+
+    def renew_secret(self, name: AlgorithmName) -> wire.SourceView:
+        """Replace the secret of an algorithm's webhook.
+
+        Returns:
+            The source, with the new secret.
+        """
+        return self._ask("POST", f"/v1/algorithms/{name}/source/secret", kind=wire.SourceView)
+
+    def reset_source(self, name: AlgorithmName) -> str:
+        """Have the host's branch taken as it is, although its history was rewritten.
+
+        Returns:
+            Its commit.
+        """
+        path = f"/v1/algorithms/{name}/source/reset"
+        found: wire.Commit = self._ask("POST", path, kind=wire.Commit, timeout=FETCH)
+        return found.commit
+
+    def source_status(self, name: AlgorithmName) -> wire.SourceStatus:
+        """Have the platform look whether it can fetch an algorithm's source.
+
+        Returns:
+            What it found.
+        """
+        return self._ask("GET", f"/v1/algorithms/{name}/scm/status", kind=wire.SourceStatus)
+
     # -- builds ---------------------------------------------------------------------------------------------
 
     def build(self, name: AlgorithmName, commit: str) -> wire.BuildView:
@@ -171,8 +222,8 @@ class Client:
         return found
 
     def compile(self, name: AlgorithmName, commit: str) -> None:
-        """Begin to build a commit, unless that was done or is being done."""
-        self._ask("POST", f"/v1/algorithms/{name}/compile?wait=false", json={"commitSha": commit})
+        """Begin to build a commit, unless that was done or is being done; from a git host it is fetched first."""
+        self._ask("POST", f"/v1/algorithms/{name}/compile?wait=false", json={"commitSha": commit}, timeout=FETCH)
 
     def build_log(self, name: AlgorithmName, build_id: str, *, offset: int = 0) -> wire.LogView:
         """Read a build's log from an offset in bytes on; it may still grow.
@@ -390,10 +441,12 @@ class Client:
 
     # -- the one way out ------------------------------------------------------------------------------------
 
-    def _ask(self, method: str, path: str, *, json: object = None, kind: type[T] | Any = dict) -> T | Any:
+    def _ask(
+        self, method: str, path: str, *, json: object = None, kind: type[T] | Any = dict, timeout: float = 60.0
+    ) -> T | Any:
         headers = {} if json is None else {"content-type": "application/json"}
         content = b"" if json is None else wire.encode(json)
-        answer = self._checked(self._send(method, path, headers=headers, content=content))
+        answer = self._checked(self._send(method, path, headers=headers, content=content, timeout=timeout))
         try:
             return msgspec.json.decode(answer.content, type=kind)
         except msgspec.DecodeError as error:

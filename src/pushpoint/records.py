@@ -11,7 +11,7 @@ from datetime import datetime
 from pushpoint.digests import Descriptor
 from pushpoint.lifecycle import BuildState, DeploymentState
 from pushpoint.manifest import Manifest
-from pushpoint.names import AlgorithmName, Version
+from pushpoint.names import AlgorithmName, RepositoryUrl, Version
 
 SCOPES = frozenset({"call", "data", "manage"})
 """What a key may do: call algorithms, read and write data, change algorithms and push."""
@@ -61,6 +61,26 @@ class Algorithm:
     created: datetime
     generation: int
     live: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmSource:
+    """The repository on a git host that an algorithm is built from.
+
+    Attributes:
+        branch: The branch that is built; none for the one that the host's HEAD names.
+        username: Who the platform fetches as; none to fetch as nobody.
+        token: That user's token, sealed.
+        webhook_secret: What the host signs its deliveries with, sealed.
+    """
+
+    algorithm_id: str
+    url: RepositoryUrl
+    branch: str | None
+    username: str | None
+    token: str | None
+    webhook_secret: str
+    created: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ import msgspec
 from pushpoint import manifest as manifests
 from pushpoint.errors import InvalidRequest, Unavailable
 from pushpoint.lifecycle import BuildState, DeploymentState
-from pushpoint.records import Algorithm, Build, Deployment, File, Release
+from pushpoint.records import Algorithm, AlgorithmSource, Build, Deployment, File, Release
 
 T = TypeVar("T")
 JSON = Any
@@ -162,6 +162,42 @@ class AccountView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetSource:
+    """Ask for an algorithm to be built from a repository on a git host."""
+
+    url: str
+    branch: str | None = None
+    user: str | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceView:
+    """Where an algorithm is built from; the secret is shown once, when it was made."""
+
+    url: str
+    branch: str | None
+    user: str | None
+    webhook_url: str
+    webhook_secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """Whether the platform can fetch an algorithm's source."""
+
+    scm_connection_status: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """A commit of an algorithm's repository."""
+
+    commit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogView:
     """A part of a build's log, from an offset in bytes on."""
 
@@ -302,8 +338,44 @@ _SETTINGS: dict[str, JSON] = {
 }
 
 
+SCMS = {
+    "internal": "",
+    "github": "https://github.com",
+    "gitlab": "https://gitlab.com",
+    "bitbucket": "https://bitbucket.org",
+}
+"""The old platform's names of git hosts, and where those are."""
+
+
+def scm_object(name: str) -> dict[str, JSON]:
+    """Show a git host (platform API, section 2.11).
+
+    Returns:
+        Its shape on the wire.
+    """
+    return {"id": name, "name": name, "provider": name, "default": name == "internal", "enabled": True}
+
+
+def source_object(source: AlgorithmSource | None) -> dict[str, JSON]:
+    """Show where an algorithm is built from, inside its object.
+
+    Returns:
+        Its shape on the wire; what hosts the old platform did not know are `git`.
+    """
+    if source is None:
+        return {"scm": scm_object("internal")}
+    name = next((name for name, url in SCMS.items() if url == f"https://{source.url.host}"), "git")
+    found = {"scm": scm_object(name), "repository_url": str(source.url)}
+    return found | ({"branch": source.branch} if source.branch else {})
+
+
 def algorithm_object(
-    algorithm: Algorithm, *, build: Build | None = None, release: Release | None = None, log: str | None = None
+    algorithm: Algorithm,
+    *,
+    build: Build | None = None,
+    release: Release | None = None,
+    log: str | None = None,
+    source: AlgorithmSource | None = None,
 ) -> dict[str, JSON]:
     """Show an algorithm, or one version of it (platform API, section 2.2).
 
@@ -312,6 +384,7 @@ def algorithm_object(
         build: The build of the version that is meant.
         release: Its release, if it is published.
         log: Text of the build's log, where a compilation was asked for.
+        source: The repository on a git host, where the reader may know of it.
 
     Returns:
         Its shape on the wire; what is unknown is left out.
@@ -321,7 +394,7 @@ def algorithm_object(
         "name": algorithm.name.name,
         "details": {"label": algorithm.label, "summary": algorithm.summary, "tagline": algorithm.tagline},
         "settings": _SETTINGS | algorithm.settings,
-        "source": {"scm": {"id": "internal", "provider": "internal", "default": True, "enabled": True}},
+        "source": source_object(source),
         "resource_type": "algorithm",
         "self_link": f"/v1/algorithms/{algorithm.name}",
     }

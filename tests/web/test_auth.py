@@ -30,6 +30,12 @@ MANAGEMENT = [
     ("POST", "/v1/algorithms/{owner}", "manage"),
     ("GET", ALGORITHM, "call"),
     ("PUT", ALGORITHM, "manage"),
+    ("GET", f"{ALGORITHM}/source", "manage"),
+    ("PUT", f"{ALGORITHM}/source", "manage"),
+    ("DELETE", f"{ALGORITHM}/source", "manage"),
+    ("POST", f"{ALGORITHM}/source/secret", "manage"),
+    ("POST", f"{ALGORITHM}/source/reset", "manage"),
+    ("GET", f"{ALGORITHM}/scm/status", "manage"),
     ("POST", f"{ALGORITHM}/compile", "manage"),
     ("GET", f"{ALGORITHM}/builds", "manage"),
     ("GET", f"{ALGORITHM}/builds/{{build_id}}", "manage"),
@@ -117,10 +123,11 @@ def test_the_table_above_has_every_route() -> None:
     assert routes == set(MANAGEMENT)
 
 
-def test_only_the_two_health_routes_are_open() -> None:
+def test_only_health_and_what_is_signed_instead_are_open() -> None:
     assert {path for handler in ROUTES if handler.opt["scope"] == guards.OPEN for path in handler.paths} == {
         "/live",
         "/ready",
+        "/v1/algorithms/{owner:str}/{name:str}/scm/webhook",
     }
 
 

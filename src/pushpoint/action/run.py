@@ -18,7 +18,7 @@ from pushpoint.cli import exit_code
 from pushpoint.cli.deploy import run as deploy
 from pushpoint.cli.settings import client_for, read_settings
 from pushpoint.client import Client
-from pushpoint.config import Config, credentials
+from pushpoint.config import Config, credentials, git_login
 from pushpoint.deploy.blame import Place, blame
 from pushpoint.deploy.plan import STATE, Plan, is_up_to_date, make_plan, top_of
 from pushpoint.errors import ConfigError, MissingSetting
@@ -116,6 +116,7 @@ class Run:
                 config,
                 top,
                 client=client,
+                login=git_login(asked.variables),
                 report=self.report,
                 secrets=[secret.reveal() for secret in asked.secrets],
                 force=asked.force,
@@ -147,7 +148,8 @@ class Run:
     def _plan(self, asked: Inputs, config: Config, top: Path, decision: events.Decision) -> Page:
         why = decision.why
         with self.report.step("plan"), _connect(asked) as client:
-            plan = make_plan(config, top, client=client, environment=self.environment)
+            login = git_login(asked.variables)
+            plan = make_plan(config, top, client=client, environment=self.environment, login=login)
             self._note(plan, client)
             if is_up_to_date(plan, self.live):
                 why = "nothing changed since what is live: a deploy would do nothing"

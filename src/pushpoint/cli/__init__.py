@@ -25,6 +25,7 @@ from pushpoint.cli.plan import plan
 from pushpoint.cli.releases import releases
 from pushpoint.cli.rollback import rollback
 from pushpoint.cli.serve import serve
+from pushpoint.cli.source import source
 from pushpoint.cli.verify import verify
 from pushpoint.report import printable
 
@@ -76,6 +77,7 @@ def _pushpoint(
 
 for _command in (new, plan, deploy, call, releases, rollback, logs, verify, config, serve, demo):
     app.command()(_command)
+app.add_typer(source)
 
 
 def exit_code(error: errors.Error) -> int:

@@ -22,10 +22,11 @@ from pushpoint.names import check_name
 
 TOKEN = "ALGORITHM"  # noqa: S105 - what the template says where the name belongs
 
-_ONLY_GITHUB = re.compile(
-    r"^ *(?:#|<!--) --github(?: -->)?\n(.*?)^ *(?:#|<!--) --end(?: -->)?\n", re.MULTILINE | re.DOTALL
+_EITHER = re.compile(
+    r"^ *(?:#|<!--) --github(?: -->)?\n(.*?)(?:^ *# --platform\n(.*?))?^ *(?:#|<!--) --end(?: -->)?\n",
+    re.MULTILINE | re.DOTALL,
 )
-"""What only a GitHub-hosted algorithm needs, in the template's files."""
+"""In the template's files: what only a GitHub-hosted algorithm needs, and what stands there for the other."""
 _LEFT = {"__pycache__", ".pushpoint"}
 _IMPORTED = frozenset({"IPython", "joblib", "numpy", "pushpoint", "scipy", "sklearn", "threadpoolctl"})
 
@@ -80,7 +81,7 @@ def lay_down(what: str, target: Path, *, words: Mapping[str, str] | None = None,
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, to)
         if words:
-            text = _ONLY_GITHUB.sub(r"\1" if github else "", file.read_text(encoding="utf-8"))
+            text = _EITHER.sub(r"\1" if github else r"\2", file.read_text(encoding="utf-8"))
             to.write_text(_filled(text, words), encoding="utf-8")
 
 

@@ -192,6 +192,27 @@ files = Table(
     Index("files_of_blob", "digest"),
 )
 
+sources = Table(
+    "sources",
+    metadata,
+    Column("algorithm_id", String(36), ForeignKey("algorithms.id"), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("branch", Text),
+    Column("username", Text),
+    Column("token", Text),  # sealed
+    Column("webhook_secret", Text, nullable=False),  # sealed
+    Column("created", Moment, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("algorithm_id", String(36), ForeignKey("algorithms.id"), primary_key=True),
+    Column("delivery", String(64), primary_key=True),
+    Column("received", Moment, nullable=False),
+    Index("deliveries_by_time", "received"),
+)
+
 history = Table(
     "history",
     metadata,

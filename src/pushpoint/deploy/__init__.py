@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pushpoint.client import Client
+from pushpoint.config import GitLogin
+from pushpoint.deploy.hosting import register
 from pushpoint.deploy.journal import Journal
 from pushpoint.deploy.plan import Plan
 from pushpoint.deploy.push import push
@@ -33,6 +35,7 @@ def deploy(
     report: Report,
     secrets: Sequence[str] = (),
     hidden: Sequence[Path] = (),
+    login: GitLogin | None = None,
 ) -> DeploymentView | None:
     """Take a planned commit to a live endpoint, or go on where an earlier run stopped.
 
@@ -43,6 +46,7 @@ def deploy(
         report: Told what happens.
         secrets: Texts that the notebook's environment must not hold.
         hidden: Files that the notebook must not see.
+        login: Who we are on the git host, if the algorithm's repository is on one.
 
     Returns:
         The deployment, live; none where `publish` is `none`, which ends after the build.
@@ -51,6 +55,8 @@ def deploy(
         Error: A step failed; no later step was taken, and the same command may be run again.
         Superseded: The release was live and is over, or something newer is live.
     """
+    if register(plan.name, plan.hosting, client=client):
+        report.line(f"the platform builds {plan.algorithm} from {plan.repository} from now on")
     training: Training = journal.step(train, plan, report=report, secrets=secrets, hidden=hidden)
     if not is_unchanged(training):
         journal.forget()  # the model was written again since that training; it proves nothing about this file
@@ -70,7 +76,7 @@ def deploy(
         provenance=training.provenance,
         notebook=training.notebook,
     )
-    commit = journal.step(push, plan, manifest, client=client, report=report)
+    commit = journal.step(push, plan, manifest, client=client, report=report, login=login)
     build = journal.step(wait_for_build, plan, commit, client=client, report=report, again=journal.replayed)
     if plan.publish == "none":
         return None

@@ -16,7 +16,8 @@ import msgspec
 
 from pushpoint import git, smoke
 from pushpoint.client import Client
-from pushpoint.config import Config
+from pushpoint.config import Config, GitLogin
+from pushpoint.deploy.hosting import Hosting, find_hosting
 from pushpoint.digests import Digest, describe
 from pushpoint.errors import ConfigError, ModelMissing, NotebookMissing, Refused, RolloutFailed, Superseded
 from pushpoint.manifest import Source
@@ -43,6 +44,8 @@ class Plan:
         inference: Folder of the inference code; none to move the model alone.
         code_tree: Git's id of that folder in the commit.
         collection: Where the model goes, `data://OWNER/COLLECTION`.
+        repository: The algorithm's repository on a git host; none for the platform's own.
+        branch: Its branch; none for the one that the host's HEAD names.
         publish: Part of the version that grows, or `none`.
         sample_input: JSON text for the smoke test.
         commit_email: Of the author of the commit on the algorithm's repository.
@@ -64,6 +67,8 @@ class Plan:
     code_tree: str
     data: tuple[str, ...]
     collection: str
+    repository: str | None
+    branch: str | None
     publish: str
     sample_input: str | None
     commit_email: str
@@ -82,6 +87,11 @@ class Plan:
     def endpoint(self) -> str:
         """Address that callers use."""
         return f"{self.url}/v1/algo/{self.algorithm}"
+
+    @property
+    def hosting(self) -> Hosting:
+        """Where the algorithm's code goes."""
+        return Hosting(repository=self.repository, branch=self.branch, is_empty=False)
 
     @property
     def id(self) -> str:
@@ -150,6 +160,7 @@ def make_plan(
     *,
     client: Client,
     environment: Mapping[str, str],
+    login: GitLogin | None = None,
     force: bool = False,
     retrain: bool = False,
 ) -> Plan:
@@ -160,6 +171,7 @@ def make_plan(
         directory: Top of the ML repository's work tree.
         client: The platform; it is asked who we are and what exists.
         environment: Where CI tells repository and ref.
+        login: Who we are on the git host, if the algorithm's repository is on one.
         force: Whether to deploy although nothing changed or something newer is there.
         retrain: Whether to deploy although nothing changed.
 
@@ -179,7 +191,9 @@ def make_plan(
     if name.owner != account.name:
         raise Refused(f"this key is {account.name}'s, and {name} is {name.owner}'s; use {name.owner}'s key")
     inference = _inference(config, directory, name)
-    if inference is None and not client.exists(name):
+    hosting = find_hosting(config.repository, name, client=client, login=login)
+    is_new = hosting.is_empty if hosting.repository else not client.exists(name)
+    if inference is None and is_new:
         folder = config.inference or name.name
         raise ConfigError(f"{name} is new and there is no inference code; write {folder}/src/{name.name}.py")
     if inference:
@@ -219,6 +233,8 @@ def make_plan(
         code_tree=_tree(directory, inference) if inference else "",
         data=config.data,
         collection=str(collection),
+        repository=hosting.repository,
+        branch=hosting.branch,
         publish=config.publish,
         sample_input=config.sample_input,
         commit_email=_email(config.commit_email),

@@ -18,13 +18,14 @@ from pathlib import Path
 from pushpoint import git
 from pushpoint import manifest as manifests
 from pushpoint.client import Client
+from pushpoint.config import GitLogin
+from pushpoint.deploy.hosting import remote_of
 from pushpoint.deploy.plan import Plan, comes_later
 from pushpoint.digests import describe
-from pushpoint.errors import ConfigError, PushRejected, Superseded, Unavailable
+from pushpoint.errors import ConfigError, NotFound, PushRejected, Superseded, Unavailable
 from pushpoint.manifest import Manifest
 from pushpoint.report import Report
 
-BRANCH = "master"
 KEPT = ("algorithmia.conf",)
 """Files of the algorithm's repository that stay although the inference folder does not have them."""
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".ipynb_checkpoints", ".git", ".pushpoint")
@@ -34,8 +35,15 @@ _TRIES_ALONE = 2
 """Tries after which a branch that did not move tells that no race is the reason."""
 
 
-def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report) -> str:
-    """Push inference code and manifest to the algorithm's repository, which is created if it is new.
+def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report, login: GitLogin | None = None) -> str:
+    """Push inference code and manifest to the algorithm's repository; the platform's own is created if it is new.
+
+    Args:
+        plan: What is deployed.
+        manifest: What ties the code to the model.
+        client: The platform.
+        report: Told the commit.
+        login: Who we are on the git host, if the repository is on one.
 
     Returns:
         The commit on the algorithm's repository.
@@ -45,28 +53,30 @@ def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report) -> s
         Unavailable: Others pushed again and again, or the repository takes no push.
     """
     client.create(plan.name)
-    remote = git.Remote(*client.repository(plan.name))
+    remote = remote_of(plan.repository, plan.name, client=client, login=login)
     with tempfile.TemporaryDirectory(prefix="pushpoint-") as scratch:
         clone = Path(scratch) / "clone"
         _clone(remote, clone)
+        branch = plan.branch or git.text(["symbolic-ref", "--short", "HEAD"], directory=clone)
         for attempt in range(_TRIES):
-            tip = git.text(["rev-parse", f"refs/remotes/origin/{BRANCH}"], directory=clone)
-            if commit := _pushed_before(manifest, clone, tip):
-                report.line(f"{commit[:12]} is there already")
-                return commit
-            git.run(["reset", "--quiet", "--hard", tip], directory=clone)
-            _refuse_to_go_back(plan, clone)
+            tip = _tip(clone, branch)
+            if tip:
+                if commit := _pushed_before(manifest, clone, tip):
+                    report.line(f"{commit[:12]} is there already")
+                    return commit
+                git.run(["reset", "--quiet", "--hard", tip], directory=clone)
+                _refuse_to_go_back(plan, clone)
             commit = _commit(plan, manifest, clone, tip)
             try:
-                git.run(["push", "--quiet", "origin", f"{commit}:refs/heads/{BRANCH}"], directory=clone, remote=remote)
+                git.run(["push", "--quiet", "origin", f"{commit}:refs/heads/{branch}"], directory=clone, remote=remote)
             except PushRejected:
                 report.line("someone else pushed meanwhile; doing it again on top")
                 time.sleep(random.uniform(0.05, 0.3) * (attempt + 1))  # noqa: S311 - spreads the racers
                 git.run(["fetch", "--quiet", "origin"], directory=clone, remote=remote)
-                stays = tip == git.text(["rev-parse", f"refs/remotes/origin/{BRANCH}"], directory=clone)
-                if stays and attempt >= _TRIES_ALONE:
+                if tip == _tip(clone, branch) and attempt >= _TRIES_ALONE:
                     why = "does not take the push, though nobody else pushes"
-                    raise Unavailable(f"{remote.url} {why}; look at the platform's disk and deploy again") from None
+                    where = "the host's rules for this branch" if plan.repository else "the platform's disk"
+                    raise Unavailable(f"{remote.url} {why}; look at {where} and deploy again") from None
                 continue
             report.line(f"commit {commit[:12]} on {remote.url}")
             return commit
@@ -123,18 +133,30 @@ def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str) -> str:
         f"Deploy {plan.source.commit[:12]} of {plan.source.repository}\n\n"
         f"{plan.source.message[:4000].strip()}\n\n{_TRAILER}: {manifest.deploy_id}\n"
     )
+    parent = ["-p", tip] if tip else []
     made = git.run(
-        ["commit-tree", tree, "-p", tip], directory=clone, variables=name, stdin=title.encode("utf-8", "replace")
+        ["commit-tree", tree, *parent], directory=clone, variables=name, stdin=title.encode("utf-8", "replace")
     )
     return made.decode().strip()
+
+
+def _tip(clone: Path, branch: str) -> str:
+    try:
+        return git.text(["rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{branch}"], directory=clone)
+    except ConfigError:
+        return ""  # nothing was ever pushed
 
 
 def _clone(remote: git.Remote, clone: Path) -> None:
     for pause in (0.2, 0.5, 1.0, 0.0):
         try:
-            git.run(["clone", "--quiet", "--branch", BRANCH, "--", remote.url, str(clone)], remote=remote)
+            git.run(
+                ["clone", "--quiet", "--no-checkout", "--", remote.url, str(clone)],
+                directory=clone.parent,
+                remote=remote,
+            )
             return
-        except Unavailable:
+        except (NotFound, Unavailable):
             if not pause:
                 raise
             time.sleep(pause)  # who creates the algorithm at this moment has not made its repository yet

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pushpoint.databases import Database
+from pushpoint.registry.vault import Vault
 from pushpoint.sandbox import Sandbox
 from pushpoint.serving.building import Builder
+from pushpoint.serving.fetching import Fetcher
 from pushpoint.serving.pools import Pools
 from pushpoint.serving.rollouts import Rollouts
 from pushpoint.serving.tokens import Tokens
@@ -28,8 +30,10 @@ class Services:
     database: Database
     store: LocalStore
     repositories: Path
+    vault: Vault
     sandbox: Sandbox
     tokens: Tokens
     pools: Pools
     builder: Builder
+    fetcher: Fetcher
     rollouts: Rollouts

@@ -63,7 +63,7 @@ class Builder:
         head = repositories.head(repository)
         if (
             head
-            and head != repositories.first_commit(repository)
+            and not repositories.is_template(repository, head)
             and not builds.of_commit(self._database, algorithm, head)
         ):
             self.submit(algorithm, head)
@@ -78,8 +78,7 @@ class Builder:
             InvalidRequest: The repository has no such commit on its branch.
         """
         repository = repositories.path(self._root, algorithm)
-        head = repositories.head(repository)
-        if head is None or (commit != head and not repositories.comes_before(repository, commit, head)):
+        if not repositories.holds(repository, commit):
             raise InvalidRequest(f"algo://{algorithm.name} has no commit {commit} on its branch; push it first")
         text = repositories.read(repository, commit, manifests.FILE)
         with self._lock:

@@ -11,7 +11,7 @@ from pushpoint.errors import InvalidRequest, NotFound
 from pushpoint.lifecycle import BuildState
 from pushpoint.names import is_commit
 from pushpoint.records import Actor
-from pushpoint.registry import builds, releases, repositories
+from pushpoint.registry import builds, releases, repositories, sources
 from pushpoint.serving import Services
 from pushpoint.web.algorithms import ROOT, seen
 from pushpoint.web.paging import paged
@@ -26,19 +26,24 @@ def compile_head(
 ) -> dict[str, Any]:
     """Build the head of the branch, or `commitSha`, and wait for it unless told not to.
 
-    A failed build answers 200 as well: the Python client repeats a request that does not.
+    What is hosted elsewhere is fetched first, unless the commit is here already. A failed build answers 200 as well:
+    the Python client repeats a request that does not.
     """
     algorithm = seen(services, actor, owner, name, own=True)
     repository = repositories.path(services.repositories, algorithm)
-    commit = wire.lenient(body).get("commitSha") or repositories.head(repository)
-    if not isinstance(commit, str) or not is_commit(commit):
+    commit = wire.lenient(body).get("commitSha")
+    if commit is not None and (not isinstance(commit, str) or not is_commit(commit)):
         raise InvalidRequest("`commitSha` is not a commit; push one and name it by its 40 digits")
-    build = services.builder.submit(algorithm, commit)
+    source = sources.find(services.database, algorithm)
+    if source and not (commit and repositories.holds(repository, commit)):
+        fetched = services.fetcher.fetch(algorithm)
+        commit = commit or fetched
+    build = services.builder.submit(algorithm, commit or repositories.head(repository) or "")
     if wait:
         build = services.builder.wait(algorithm, build)
     log = services.builder.read_log(build).decode("utf-8", "replace")
     release = releases.of_build(services.database, build)
-    return wire.algorithm_object(algorithm, build=build, release=release, log=log)
+    return wire.algorithm_object(algorithm, build=build, release=release, log=log, source=source)
 
 
 @get(f"{ROOT}/builds", opt={"scope": "manage"}, sync_to_thread=True)
