@@ -301,7 +301,9 @@ def test_new_for_github_differs_in_what_that_hosting_needs_alone(tmp_path: Path)
 def test_the_twin_differs_from_the_sentiment_example_in_its_hosting_alone() -> None:
     twins = [FOLDERS["sentiment"], FOLDERS["sentiment-github"]]
     assert files_of(twins[0]) == files_of(twins[1])
-    differing = {name for name in files_of(twins[0]) if (twins[0] / name).read_bytes() != (twins[1] / name).read_bytes()}
+    differing = {
+        name for name in files_of(twins[0]) if (twins[0] / name).read_bytes() != (twins[1] / name).read_bytes()
+    }
     assert differing == {"README.md", FILE, ".github/workflows/deploy.yml"}
 
 
