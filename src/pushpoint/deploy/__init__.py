@@ -62,6 +62,7 @@ def deploy(
         inputs=plan.inputs,
         provenance=training.provenance,
         notebook=training.notebook,
+        metrics=training.metrics,
     )
     commit = journal.step(push, plan, manifest, client=client, report=report)
     build = journal.step(wait_for_build, plan, commit, client=client, report=report, again=journal.replayed)

@@ -11,7 +11,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -44,6 +44,9 @@ class Training:
         notebook: What the executed notebook is.
         finished: UTC.
         provenance: How the model was made.
+        metrics: Numbers that the notebook showed as its metrics, by name.
+        plots: Paths of the pictures that it showed as its plots.
+        rendering: Path of the executed notebook as HTML; none where it could not be made.
     """
 
     model_path: str
@@ -52,6 +55,9 @@ class Training:
     notebook: Descriptor | None
     finished: datetime
     provenance: Provenance
+    metrics: dict[str, float] = field(default_factory=dict)
+    plots: tuple[str, ...] = ()
+    rendering: str | None = None
 
 
 def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
@@ -90,6 +96,7 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
             say=lambda line: None if line.startswith(" + ") else report.line(line),
         )
     from pushpoint.notebooks import execute, scrub
+    from pushpoint.notebooks.evidence import gather
 
     report.line(f"environment {'reused' if environment.reused else 'made'} in {environment.seconds:.1f} s")
     report.parts["environment"] = round(environment.seconds, 3)
@@ -114,6 +121,7 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
     finally:
         if executed.exists():
             report.line(f"executed notebook: {executed.relative_to(root)}")
+            evidence = gather(executed, say=report.line)
     report.parts["cells"] = round(sum(cell.seconds for cell in execution.cells), 3)
     after = _stamp(model)
     if not after:
@@ -137,6 +145,9 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
             started=execution.started.isoformat(),
             finished=execution.finished.isoformat(),
         ),
+        metrics=evidence.metrics,
+        plots=evidence.plots,
+        rendering=evidence.rendering,
     )
 
 
