@@ -22,7 +22,8 @@ from pushpoint.deploy.plan import Plan
 from pushpoint.digests import Descriptor, describe
 from pushpoint.environments import make_environment
 from pushpoint.errors import ModelMissing
-from pushpoint.manifest import Provenance
+from pushpoint.formats import format_of
+from pushpoint.manifest import Manifest, Provenance
 from pushpoint.report import Report
 
 if TYPE_CHECKING:
@@ -151,12 +152,35 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str]) -> Training:
     )
 
 
-def deploy_id(plan: Plan, model: Descriptor, training: Training) -> str:
-    """Name a deploy, so that repository and platform know it again.
+def manifest_of(plan: Plan, model: Descriptor, training: Training, uri: str) -> Manifest:
+    """Say of a trained model what it is and where it came from.
+
+    Args:
+        plan: What was trained.
+        model: What the model file is.
+        training: How it was made.
+        uri: Where it is stored.
 
     Returns:
-        64 hexadecimal digits.
+        The manifest.
     """
+    return Manifest(
+        algorithm=plan.algorithm,
+        deploy_id=_deploy_id(plan, model, training),
+        model=model,
+        format=format_of(Path(training.model_path)),
+        uri=uri,
+        source=plan.source,
+        created=training.finished,
+        inputs=plan.inputs,
+        provenance=training.provenance,
+        notebook=training.notebook,
+        metrics=training.metrics,
+    )
+
+
+def _deploy_id(plan: Plan, model: Descriptor, training: Training) -> str:
+    # 64 hexadecimal digits, so that repository and platform know a deploy again
     source = plan.source
     parts = (source.repository, source.commit, plan.algorithm, model.digest, training.finished.isoformat())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
