@@ -175,6 +175,7 @@ def manifest_example() -> str:
             finished="2026-06-01T08:34:12Z",
         ),
         notebook=replace(describe_bytes([b"notebook"]), media_type="application/x-ipynb+json"),
+        metrics={"accuracy": 0.943, "roc_auc": 0.987},
         extra={"owner_team": "reviews"},
     )
     return f"```json\n{manifest.write(made)}```"

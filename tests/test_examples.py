@@ -138,6 +138,8 @@ def test_what_new_lays_down_is_deployed_and_answers(platform: Platform, tmp_path
     is_live_and_knows_its_model(platform, deployed, sample)
     answers_its_cases(platform, "ann/wine", repository / "wine" / "TEST_CASES.json")
     assert list((repository / ".pushpoint").rglob("*.ipynb")), "the executed notebook is kept"
+    assert list((repository / ".pushpoint").rglob("*.html")), "and its page"
+    assert deployed["deployment"]["release"]["metrics"]["accuracy"] > 0.9
 
 
 @pytest.mark.slow
@@ -147,6 +149,8 @@ def test_the_sentiment_example_is_deployed_and_answers(platform: Platform, tmp_p
     assert deployed["algorithm"] == "ann/sentiment"
     is_live_and_knows_its_model(platform, deployed, "It works great and I love it.")
     answers_its_cases(platform, "ann/sentiment", repository / "sentiment" / "TEST_CASES.json")
+    assert set(deployed["deployment"]["release"]["metrics"]) == {"accuracy", "ROC AUC"}
+    assert len(list((repository / ".pushpoint").rglob("plot-01-cell-*.png"))) == 1
 
 
 # -- what is in the folders ---------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ read by the client with one definition. Neither the registry nor the deploy ever
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -126,6 +126,7 @@ class ReleaseView:
     source: Source | None
     inputs: str | None
     provenance: dict[str, str]
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +247,7 @@ def release_view(release: Release, *, live: Deployment | None, state: Deployment
         source=_source(manifest),
         inputs=manifest.inputs if manifest else None,
         provenance={name: value for name, value in asdict(manifest.provenance).items() if value} if manifest else {},
+        metrics=dict(manifest.metrics) if manifest else {},
     )
 
 

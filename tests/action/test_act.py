@@ -193,6 +193,45 @@ def test_a_dry_run_only_says_what_would_happen(platform: Platform, run: Callable
     assert not (made.directory / "model.pkl").exists()
 
 
+def test_a_pull_request_is_tried_out_and_changes_nothing(
+    platform: Platform, run: Callable[..., Ran], tmp_path: Path
+) -> None:
+    made = repository(tmp_path / "ml", "proposed")
+    made.notebook(TRAINING, "import pushpoint; pushpoint.metric('accuracy', 0.75)")
+    made.commit("With a metric")
+    assert made.deploy(platform).code == 0
+    before = (made.call(platform), made.tip(platform), made.versions(platform))
+    made.notebook(TRAINING, "import pushpoint; pushpoint.metric('accuracy', 0.8)")
+    cases = [{"case_name": "echoes", "input": 7, "type": "EXACT_MATCH", "expected_output": 7, "tree": ["input"]}]
+    made.write("proposed/TEST_CASES.json", json.dumps(cases))
+    made.commit("Better")
+    ran = run(made, event="pull_request", payload=request("acme/reviews"))
+    assert (ran.code, ran.outputs["status"], ran.outputs["version"]) == (0, "previewed", ""), ran.log
+    assert "| <code>accuracy</code> | 0.8 | 0.75 | +0.05 |" in ran.summary
+    assert "| ✅ | <code>echoes</code> |" in ran.summary
+    assert (made.call(platform), made.tip(platform), made.versions(platform)) == before
+    cases[0]["expected_output"] = 8
+    made.write("proposed/TEST_CASES.json", json.dumps(cases, indent=1))
+    made.commit("Worse")
+    bad = run(made, event="pull_request", payload=request("acme/reviews"), platform=None)
+    assert (bad.code, bad.outputs["status"]) == (1, "failed"), bad.log
+    assert bad.annotations("error")[0][1]["file"] == "proposed/TEST_CASES.json"
+    assert "| ❌ | <code>echoes</code> |" in bad.summary
+
+
+def test_a_pull_request_from_a_fork_is_only_planned_and_gets_no_key(run: Callable[..., Ran], tmp_path: Path) -> None:
+    made = repository(tmp_path / "ml", "forked")
+    made.notebook("raise SystemExit('this ran')")
+    made.write("forked/src/forked.py", "raise SystemExit('this ran')")
+    made.commit("Steal")
+    for given in ({"platform": None}, {}):  # GitHub gives a fork no secret; were there one, it would not be used
+        ran = run(made, event="pull_request", payload=request("mallory/reviews"), **given)
+        assert (ran.code, ran.outputs["status"]) == (0, "planned"), ran.log
+        assert "from a fork is only planned" in ran.summary
+        assert "this ran" not in ran.log
+        assert ran.groups() == ["plan"]
+
+
 @pytest.mark.parametrize("event", ["pull_request_target", "issue_comment"])
 def test_an_event_of_strangers_is_refused(run: Callable[..., Ran], tmp_path: Path, event: str) -> None:
     made = repository(tmp_path / "ml", "strangers")

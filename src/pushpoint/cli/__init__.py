@@ -22,6 +22,7 @@ from pushpoint.cli.deploy import deploy
 from pushpoint.cli.logs import logs
 from pushpoint.cli.new import new
 from pushpoint.cli.plan import plan
+from pushpoint.cli.preview import preview
 from pushpoint.cli.releases import releases
 from pushpoint.cli.rollback import rollback
 from pushpoint.cli.serve import serve
@@ -75,7 +76,7 @@ def _pushpoint(
     pass
 
 
-for _command in (new, plan, deploy, call, releases, rollback, logs, verify, config, serve, demo):
+for _command in (new, plan, preview, deploy, call, releases, rollback, logs, verify, config, serve, demo):
     app.command()(_command)
 app.add_typer(source)
 

@@ -17,12 +17,10 @@ from pushpoint.deploy.journal import Journal
 from pushpoint.deploy.plan import Plan
 from pushpoint.deploy.push import push
 from pushpoint.deploy.release import publish, roll_out, wait_for_build
-from pushpoint.deploy.train import Training, deploy_id, is_unchanged, train
+from pushpoint.deploy.train import Training, is_unchanged, manifest_of, train
 from pushpoint.deploy.upload import upload
 from pushpoint.digests import describe
 from pushpoint.errors import Superseded
-from pushpoint.formats import format_of
-from pushpoint.manifest import Manifest
 from pushpoint.report import Report
 from pushpoint.wire import DeploymentView
 
@@ -64,18 +62,7 @@ def deploy(
     with report.step("describe"), report.progress("hashing", Path(training.model_path).stat().st_size) as progress:
         model = describe(Path(training.model_path), progress=progress)
     uri = journal.step(upload, plan, model, training.model_path, client=client, report=report)
-    manifest = Manifest(
-        algorithm=plan.algorithm,
-        deploy_id=deploy_id(plan, model, training),
-        model=model,
-        format=format_of(Path(training.model_path)),
-        uri=uri,
-        source=plan.source,
-        created=training.finished,
-        inputs=plan.inputs,
-        provenance=training.provenance,
-        notebook=training.notebook,
-    )
+    manifest = manifest_of(plan, model, training, uri)
     commit = journal.step(push, plan, manifest, client=client, report=report, login=login)
     build = journal.step(wait_for_build, plan, commit, client=client, report=report, again=journal.replayed)
     if plan.publish == "none":

@@ -34,7 +34,7 @@ class Plan:
     """What one deploy will do.
 
     Attributes:
-        url: The platform.
+        url: The platform; empty where a preview has none.
         algorithm: `OWNER/NAME`.
         root: Top of the ML repository's work tree.
         source: The commit.
@@ -158,7 +158,7 @@ def make_plan(
     config: Config,
     directory: Path,
     *,
-    client: Client,
+    client: Client | None,
     environment: Mapping[str, str],
     login: GitLogin | None = None,
     force: bool = False,
@@ -169,7 +169,8 @@ def make_plan(
     Args:
         config: The settings.
         directory: Top of the ML repository's work tree.
-        client: The platform; it is asked who we are and what exists.
+        client: The platform; it is asked who we are and what exists. None for a preview without one: then an
+            algorithm without an owner is `preview`'s.
         environment: Where CI tells repository and ref.
         login: Who we are on the git host, if the algorithm's repository is on one.
         force: Whether to deploy although nothing changed or something newer is there.
@@ -184,22 +185,24 @@ def make_plan(
         NotebookMissing: The notebook that was asked for is not there.
         Refused: The key may not deploy.
     """
-    account = client.account()
-    name = algorithm_name(config.algorithm, owner=account.name)
-    if missing := {"data", "manage"} - set(account.scopes):
+    account = client.account() if client else None
+    name = algorithm_name(config.algorithm, owner=account.name if account else "preview")
+    if account and (missing := {"data", "manage"} - set(account.scopes)):
         raise Refused(f"this key may not {' or '.join(sorted(missing))}; ask {account.name} for one that may")
-    if name.owner != account.name:
+    if account and name.owner != account.name:
         raise Refused(f"this key is {account.name}'s, and {name} is {name.owner}'s; use {name.owner}'s key")
     inference = _inference(config, directory, name)
-    hosting = find_hosting(config.repository, name, client=client, login=login)
-    is_new = hosting.is_empty if hosting.repository else not client.exists(name)
+    hosting = Hosting(repository=config.repository, branch=None, is_empty=False)
+    if client:
+        hosting = find_hosting(config.repository, name, client=client, login=login)
+    is_new = hosting.is_empty if hosting.repository else not (client and client.exists(name))
     if inference is None and is_new:
         folder = config.inference or name.name
         raise ConfigError(f"{name} is new and there is no inference code; write {folder}/src/{name.name}.py")
     if inference:
         _refuse_bad_cases(directory / inference / smoke.FILE, config.sample_input)
     notebook, requirements = _notebook(config, directory), _requirements(config, directory)
-    collection = data_path(config.collection or f"data://{name.owner}/{name.name}", me=account.name)
+    collection = data_path(config.collection or f"data://{name.owner}/{name.name}", me=name.owner)
     if not collection.collection or collection.file:
         raise ConfigError(f"collection is {collection}; write it as data://OWNER/COLLECTION")
     paths = [path for path in (notebook, requirements, inference, *config.data) if path]
@@ -222,7 +225,7 @@ def make_plan(
         shown = ", ".join(dirty[:3]) + more
         raise ConfigError(f"{shown} differ from the commit; commit or stash them, so that what is deployed has a name")
     return Plan(
-        url=client.url,
+        url=client.url if client else "",
         algorithm=str(name),
         root=str(directory),
         source=_source(directory, environment),

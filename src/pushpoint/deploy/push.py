@@ -111,19 +111,30 @@ def _refuse_to_go_back(plan: Plan, clone: Path) -> None:
         )
 
 
-def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str) -> str:
-    file = clone / manifests.FILE
+def lay_out(plan: Plan, manifest: Manifest, place: Path) -> None:
+    """Make a folder hold what a release is made of: the commit's inference code and the manifest.
+
+    Args:
+        plan: Says which commit and which folder in it; without a folder, the code in `place` stays.
+        manifest: The manifest; keys of other tools are taken over from those it replaces.
+        place: A folder, perhaps a clone of the algorithm's repository. The one beside it named `commit` is used too.
+    """
+    file = place / manifests.FILE
     previous = describe(file).digest if file.is_file() and not file.is_symlink() else None
     extra = _others(file)
     if plan.inference:
-        folder = _laid_out(plan, clone.with_name("commit"))
+        folder = _inference_code(plan, place.with_name("commit"))
         extra = _others(folder / manifests.FILE) | extra
-        for path in clone.iterdir():
+        for path in place.iterdir():
             if path.name != ".git" and path.name not in KEPT:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        shutil.copytree(folder, clone, symlinks=True, ignore=_IGNORED, dirs_exist_ok=True)
+        shutil.copytree(folder, place, symlinks=True, ignore=_IGNORED, dirs_exist_ok=True)
     file.unlink(missing_ok=True)  # a link there must not be followed
     file.write_text(manifests.write(replace(manifest, previous=previous, extra=extra)), encoding="utf-8")
+
+
+def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str) -> str:
+    lay_out(plan, manifest, clone)
     git.run(["add", "--all", "--force", "--", "."], directory=clone)
     tree = git.text(["write-tree"], directory=clone)
     when = f"{int(manifest.created.timestamp())} +0000"
@@ -162,7 +173,7 @@ def _clone(remote: git.Remote, clone: Path) -> None:
             time.sleep(pause)  # who creates the algorithm at this moment has not made its repository yet
 
 
-def _laid_out(plan: Plan, place: Path) -> Path:
+def _inference_code(plan: Plan, place: Path) -> Path:
     # From the commit, not from the work tree: what git ignores there is nobody else's business, and a notebook may have
     # written to it. The whole index is read, because attributes of other folders may say how the files are laid out.
     root, commit = Path(plan.root), plan.source.commit
