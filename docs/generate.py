@@ -41,7 +41,10 @@ def cli() -> str:
     typer.rich_utils.MAX_WIDTH = WIDTH
     typer.rich_utils.FORCE_TERMINAL = False
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    parts = [f"## pushpoint {command}\n\n{_help([command])}" for command in commands]
+    parts = []
+    for name, command in commands.items():
+        parts.append(f"## pushpoint {name}\n\n{_help([name])}")
+        parts += [f"### pushpoint {name} {one}\n\n{_help([name, one])}" for one in getattr(command, "commands", ())]
     return "\n\n".join([f"## pushpoint\n\n{_help([])}", *parts])
 
 
@@ -79,8 +82,9 @@ def http() -> str:
         meaning = (route.fn.__doc__ or "").strip().splitlines()[0]
         for path in sorted(route.paths, reverse=True):
             shown = path.replace(":str}", "}")
-            rows.append((", ".join(sorted(route.http_methods)), f"`{shown}`", route.opt["scope"], meaning))
-    return _table(("method", "path", "scope", "what it does"), rows)
+            deploys = "yes" if route.opt.get("deploys") else ""
+            rows.append((", ".join(sorted(route.http_methods)), f"`{shown}`", route.opt["scope"], deploys, meaning))
+    return _table(("method", "path", "scope", "in a deploy", "what it does"), rows)
 
 
 def error_tree() -> str:

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pushpoint.cli.settings import Json, client_for, read_settings, who, with_settings
+from pushpoint.cli.settings import Json, connect_and_tell, read_settings, with_settings
 
 
 @with_settings
@@ -37,10 +37,10 @@ def deploy(
 
     began = time.monotonic()
     report = spoken()
-    credentials = who()
     top = top_of(Path.cwd())
     config = read_settings(top, flags)
-    with client_for(credentials) as client:
+    client, secrets = connect_and_tell(lambda: config.algorithm)
+    with client:
         with report.step("plan"):
             plan = make_plan(config, top, client=client, environment=os.environ, force=force)
             report.line(f"commit {plan.source.commit[:12]} to {plan.algorithm} on {plan.url}")
@@ -49,7 +49,7 @@ def deploy(
             unchanged = is_up_to_date(plan, live)
             journal = Journal(plan.state / "journal" / f"{plan.id}.jsonl", report=report)
             if not unchanged:
-                live = run(plan, client=client, journal=journal, report=report, secrets=[credentials.key.reveal()])
+                live = run(plan, client=client, journal=journal, report=report, secrets=secrets)
             journal.forget()
     seconds = round(time.monotonic() - began, 3)
     if json:

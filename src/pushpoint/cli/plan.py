@@ -24,7 +24,7 @@ def plan(flags: Mapping[str, Any], json: Json = False) -> None:
 
     top = top_of(Path.cwd())
     config = read_settings(top, flags)
-    with connect() as client:
+    with connect(config.algorithm) as client:
         made = make_plan(config, top, client=client, environment=os.environ)
         live = client.live(made.name)
         unchanged = is_up_to_date(made, live)

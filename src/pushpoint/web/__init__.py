@@ -11,7 +11,7 @@ from litestar.di import Provide
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from pushpoint.serving import Services
-from pushpoint.web import account, algorithms, builds, calls, data, errors, git, guards, health, releases
+from pushpoint.web import account, algorithms, builds, calls, data, errors, git, guards, health, publishers, releases
 
 ROUTES = [
     health.live,
@@ -33,6 +33,10 @@ ROUTES = [
     releases.list_deployments,
     releases.roll_out,
     releases.show_deployment,
+    publishers.list_publishers,
+    publishers.add,
+    publishers.remove,
+    publishers.exchange,
 ]
 
 
