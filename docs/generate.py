@@ -87,8 +87,9 @@ def http() -> str:
         meaning = (route.fn.__doc__ or "").strip().splitlines()[0]
         for path in sorted(route.paths, reverse=True):
             shown = path.replace(":str}", "}")
-            rows.append((", ".join(sorted(route.http_methods)), f"`{shown}`", route.opt["scope"], meaning))
-    return _table(("method", "path", "scope", "what it does"), rows)
+            deploys = "yes" if route.opt.get("deploys") else ""
+            rows.append((", ".join(sorted(route.http_methods)), f"`{shown}`", route.opt["scope"], deploys, meaning))
+    return _table(("method", "path", "scope", "in a deploy", "what it does"), rows)
 
 
 def error_tree() -> str:

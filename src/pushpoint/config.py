@@ -92,7 +92,9 @@ SETTINGS = (
 )
 """Every setting, in the order of the reference page. The defaults are the original Action's where it had them."""
 
-_OTHER_VARIABLES = frozenset({"PUSHPOINT_URL", "PUSHPOINT_API_KEY", "PUSHPOINT_GIT_USER", "PUSHPOINT_GIT_TOKEN"})
+_OTHER_VARIABLES = frozenset(
+    {"PUSHPOINT_URL", "PUSHPOINT_API_KEY", "PUSHPOINT_ID_TOKEN", "PUSHPOINT_GIT_USER", "PUSHPOINT_GIT_TOKEN"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,10 +197,10 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Which platform, and with which key."""
+    """Which platform, and with which key; with none where CI vouches for the job."""
 
     url: str
-    key: Secret
+    key: Secret | None
     origin: str
 
 
@@ -232,12 +234,13 @@ def git_login(environment: Mapping[str, str]) -> GitLogin | None:
     return GitLogin(user=user, token=Secret(token)) if token else None
 
 
-def credentials(environment: Mapping[str, str], profile: Path) -> Credentials:
+def credentials(environment: Mapping[str, str], profile: Path, *, is_vouched_for: bool = False) -> Credentials:
     """Find the platform's address and the key: ours, then the old platform's variables, then the profile.
 
     Args:
         environment: Environment variables.
         profile: The profile that `pushpoint serve` writes.
+        is_vouched_for: Whether CI gives the job an identity, so that it needs no key.
 
     Returns:
         Both, and where they came from; each of the two is looked for on its own.
@@ -260,13 +263,15 @@ def credentials(environment: Mapping[str, str], profile: Path) -> Credentials:
         raise MissingSetting("PUSHPOINT_URL", how="set it to the platform's address, or start one: pushpoint serve")
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"{url!r} is not an address; write it as http://HOST:PORT")
-    if not key:
+    if not key and not is_vouched_for:
         other = f" (the profile's is for {kept['url']} alone)" if kept.get("url") else ""
         raise MissingSetting(
             "PUSHPOINT_API_KEY",
-            how=f"set it to a key of yours{other}; a platform keeps its first in the file api-key of its home",
+            how=f"set it to a key of yours{other}; a platform keeps its first in the file api-key of its home; "
+            "or deploy from CI without one: give the job an identity (GitHub: `permissions: id-token: write`) and "
+            "trust its repository (pushpoint trust add)",
         )
-    return Credentials(url=url.rstrip("/"), key=Secret(key), origin=origin)
+    return Credentials(url=url.rstrip("/"), key=Secret(key) if key else None, origin=origin)
 
 
 def _first(environment: Mapping[str, str], *names: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ import msgspec
 from pushpoint import manifest as manifests
 from pushpoint.errors import InvalidRequest, Unavailable
 from pushpoint.lifecycle import BuildState, DeploymentState
-from pushpoint.records import Algorithm, AlgorithmSource, Build, Deployment, File, Release
+from pushpoint.records import Algorithm, AlgorithmSource, Build, Deployment, File, Publisher, Release
 
 T = TypeVar("T")
 JSON = Any
@@ -143,6 +143,7 @@ class DeploymentView:
     created: datetime
     live_since: datetime | None
     release: ReleaseView
+    run: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +153,53 @@ class RollOut:
     version: str
     deploy_id: str
     is_rollback: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPublisher:
+    """Ask for runs of CI to be trusted."""
+
+    repository: str
+    issuer: str
+    ref: str = "refs/heads/main"
+    workflow: str | None = None
+    environment: str | None = None
+    repository_id: str | None = None
+    collection: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublisherView:
+    """A trusted publisher, as shown; without a `repository_id` until its first deploy."""
+
+    id: str
+    issuer: str
+    repository: str
+    repository_id: str | None
+    ref: str
+    workflow: str | None
+    environment: str | None
+    collection: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """Ask for a key, with the identity that CI gave: a token, and the algorithm as OWNER/NAME."""
+
+    token: str
+    algorithm: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangedKey:
+    """A key for deploying one algorithm; `expires` is in seconds from now."""
+
+    key: str
+    expires: float
+    scopes: list[str]
+    algorithm: str
+    collection: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,9 +313,29 @@ def deployment_view(deployment: Deployment, *, live: Deployment | None) -> Deplo
         is_rollback=deployment.is_rollback,
         reason=deployment.reason,
         actor=deployment.actor,
+        run=deployment.run,
         created=deployment.created,
         live_since=deployment.live_since,
         release=release_view(deployment.release, live=live, state=deployment.state),
+    )
+
+
+def publisher_view(publisher: Publisher) -> PublisherView:
+    """Show a trusted publisher.
+
+    Returns:
+        Its shape on the wire.
+    """
+    return PublisherView(
+        id=publisher.id,
+        issuer=publisher.issuer,
+        repository=publisher.repository,
+        repository_id=publisher.repository_id,
+        ref=publisher.ref,
+        workflow=publisher.workflow,
+        environment=publisher.environment,
+        collection=publisher.collection,
+        created=publisher.created,
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
+from pushpoint import identity
 from pushpoint.config import SETTINGS, Secret
 from pushpoint.errors import ConfigError, Refused
 
@@ -120,6 +121,8 @@ def read(given: Mapping[str, str], environment: Mapping[str, str]) -> Inputs:
             ("PUSHPOINT_GIT_TOKEN", "git-token"),
         )
     }
+    if not variables["PUSHPOINT_API_KEY"]:
+        variables |= {name: environment.get(name, "") for name in (identity.GIVEN, identity.ASK, identity.ASK_WITH)}
     token = found.get("github-token")
     return Inputs(
         settings={setting.name: found[setting.name] for setting in SETTINGS if setting.name in found},

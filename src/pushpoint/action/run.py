@@ -10,20 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stamina import instrumentation
+
 from pushpoint import errors
 from pushpoint.action import events
 from pushpoint.action.inputs import Inputs
 from pushpoint.action.summary import Case, Page
 from pushpoint.cli import exit_code
 from pushpoint.cli.deploy import run as deploy
-from pushpoint.cli.settings import client_for, read_settings
+from pushpoint.cli.settings import read_settings
 from pushpoint.client import Client
-from pushpoint.config import Config, credentials, git_login
+from pushpoint.config import Config, git_login
+from pushpoint.deploy.access import open_client
 from pushpoint.deploy.blame import Place, blame
 from pushpoint.deploy.plan import STATE, Plan, is_up_to_date, make_plan, top_of, working_alone
 from pushpoint.deploy.preview import Compared, compare, preview
 from pushpoint.errors import ConfigError, MissingSetting
 from pushpoint.github import Announcement, announced
+from pushpoint.identity import is_offered
 from pushpoint.report import GitHubReport, printable
 from pushpoint.wire import DeploymentView
 
@@ -135,14 +139,15 @@ class Run:
         )
 
     def _deploy(self, asked: Inputs, config: Config, top: Path, decision: events.Decision) -> Page:
-        with _connect(asked) as client, self._announced(asked, config) as announcement:
+        client, secrets = _connect(asked, config)
+        with client, self._announced(asked, config) as announcement:
             done = deploy(
                 config,
                 top,
                 client=client,
                 login=git_login(asked.variables),
                 report=self.report,
-                secrets=[secret.reveal() for secret in asked.secrets],
+                secrets=secrets,
                 force=asked.force,
                 retrain=decision.retrain if asked.retrain is None else asked.retrain,
                 planned=lambda plan: self._note(plan, client),
@@ -179,7 +184,7 @@ class Run:
 
     def _preview(self, asked: Inputs, config: Config, top: Path, decision: events.Decision) -> Page:
         secrets = [secret.reveal() for secret in asked.secrets]
-        with _optional(asked) as client:
+        with _optional(asked, config) as client:
             with self.report.step("plan"):
                 plan = make_plan(config, top, client=client, environment=self.environment)
                 self._note(plan, client)
@@ -201,7 +206,7 @@ class Run:
 
     def _plan(self, asked: Inputs, config: Config, top: Path, decision: events.Decision) -> Page:
         why = decision.why
-        with self.report.step("plan"), _optional(asked) if decision.trusted else nullcontext() as client:
+        with self.report.step("plan"), _optional(asked, config) if decision.trusted else nullcontext() as client:
             login = git_login(asked.variables)
             plan = make_plan(config, top, client=client, environment=self.environment, login=login)
             self._note(plan, client)
@@ -221,15 +226,19 @@ class Run:
             )
 
 
-def _optional(asked: Inputs) -> AbstractContextManager[Client | None]:
-    # without a key there is nothing to compare with, and nothing else is missing
-    return _connect(asked) if {"PUSHPOINT_URL", "PUSHPOINT_API_KEY"} <= set(asked.variables) else nullcontext()
+def _optional(asked: Inputs, config: Config) -> AbstractContextManager[Client | None]:
+    # without address and key there is nothing to compare with, and nothing else is missing
+    given = asked.variables
+    can = given.get("PUSHPOINT_URL") and (given.get("PUSHPOINT_API_KEY") or is_offered(given))
+    return _connect(asked, config)[0] if can else nullcontext()
 
 
-def _connect(asked: Inputs) -> Client:
+def _connect(asked: Inputs, config: Config) -> tuple[Client, list[str]]:
     if not asked.variables.get("PUSHPOINT_URL"):
         raise MissingSetting("url", how="write the platform's address (`algorithmia_api` in an old workflow)")
-    return client_for(credentials(asked.variables, Path(os.devnull)))
+    instrumentation.set_on_retry_hooks(())  # they write between the workflow commands
+    client, secrets = open_client(asked.variables, Path(os.devnull), lambda: config.algorithm)
+    return client, [*secrets, *(secret.reveal() for secret in asked.secrets)]
 
 
 def _payload(path: str) -> dict[str, Any]:

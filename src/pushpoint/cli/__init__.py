@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pushpoint import errors
+from pushpoint.cli import trust
 from pushpoint.cli.call import call
 from pushpoint.cli.config import config
 from pushpoint.cli.demo import demo
@@ -79,6 +80,7 @@ def _pushpoint(
 for _command in (new, plan, preview, deploy, call, releases, rollback, logs, verify, config, serve, demo):
     app.command()(_command)
 app.add_typer(source)
+app.add_typer(trust.app)
 
 
 def exit_code(error: errors.Error) -> int:

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pushpoint.cli.settings import Json, client_for, credential_files, read_settings, who, with_settings
+from pushpoint.cli.settings import Json, connect_and_tell, credential_files, read_settings, with_settings
 from pushpoint.config import Config, git_login
 
 if TYPE_CHECKING:
@@ -115,12 +115,12 @@ def deploy(
 
     began = time.monotonic()
     report = spoken()
-    credentials = who()
     top = top_of(Path.cwd())
     config = read_settings(top, flags)
     login = git_login(os.environ)
-    secrets = [credentials.key.reveal(), *([login.token.reveal()] if login else [])]
-    with client_for(credentials) as client:
+    client, secrets = connect_and_tell(lambda: config.algorithm)
+    secrets += [login.token.reveal()] if login else []
+    with client:
         done = run(
             config, top, client=client, login=login, report=report, secrets=secrets, force=force, retrain=retrain
         )

@@ -25,7 +25,7 @@ def plan(flags: Mapping[str, Any], json: Json = False) -> None:
 
     top = top_of(Path.cwd())
     config = read_settings(top, flags)
-    with connect() as client:
+    with connect(config.algorithm) as client:
         made = make_plan(config, top, client=client, environment=os.environ, login=git_login(os.environ))
         is_told = made.repository is None or client.source(made.name) is not None
         live = client.live(made.name)

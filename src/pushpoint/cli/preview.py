@@ -7,16 +7,19 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pushpoint.cli.settings import Json, client_for, read_settings, who, with_settings
+from pushpoint.cli.settings import Json, connect_and_tell, credential_files, read_settings, with_settings
 from pushpoint.errors import MissingSetting
 from pushpoint.report import printable, tables
+
+if TYPE_CHECKING:
+    from pushpoint.client import Client
 
 
 @with_settings
@@ -36,18 +39,19 @@ def preview(flags: Mapping[str, Any], json: Json = False) -> None:
     report = spoken()
     top = top_of(Path.cwd())
     config = read_settings(top, flags)
+    client: Client | None = None
+    secrets: list[str] = []
     try:
-        credentials = who()
+        client, secrets = connect_and_tell(lambda: config.algorithm)
     except MissingSetting as missing:
-        credentials = None
         report.line(f"compared with nothing: {missing}")
-    with client_for(credentials) if credentials else nullcontext() as client:
+    with client or nullcontext():
         with report.step("plan"):
             plan = make_plan(config, top, client=client, environment=os.environ)
             report.line(f"commit {plan.source.commit[:12]} as {plan.algorithm}")
         with working_alone(plan, report):
-            secrets = [credentials.key.reveal()] if credentials else []
-            made = run(plan, client=client, report=report, secrets=secrets)
+            hidden = credential_files()
+            made = run(plan, client=client, report=report, secrets=secrets, hidden=hidden)
     seconds = round(time.monotonic() - began, 3)
     if json:
         from pushpoint.cli import exit_code

@@ -26,7 +26,7 @@ def releases(
     """List the releases of an algorithm, newest first, with the commit, the model and the metrics of each."""
     import msgspec
 
-    with connect() as client:
+    with connect(algorithm) as client:
         name = named(algorithm, client)
         if history:
             deployments = list(client.deployments(name))
@@ -40,7 +40,7 @@ def releases(
                     deployment.release.version,
                     deployment.state,
                     (deployment.live_since or deployment.created).strftime("%Y-%m-%d %H:%M:%S"),
-                    deployment.actor,
+                    printable(deployment.run or deployment.actor),
                     Text("rollback" if deployment.is_rollback else printable(deployment.reason)[:100]),
                 )
             tables().print(table)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import socket
 import sys
@@ -24,6 +25,7 @@ from pushpoint.hosts import check_listed
 from pushpoint.names import check_name
 
 if TYPE_CHECKING:
+    from pushpoint.oidc import Issuers
     from pushpoint.serving import Services
 
 KEY_FILE = "api-key"
@@ -35,6 +37,16 @@ def serve(
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    url: Annotated[
+        str | None, typer.Option(help="Address that callers and CI use [default: http://HOST:PORT]", show_default=False)
+    ] = None,
+    private_issuer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Issuer of CI tokens in your own network; also http on loopback, for tests. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     account: Annotated[str | None, typer.Option(help="Name of the first account [default: your user name]")] = None,
     git_host: Annotated[
         list[str] | None,
@@ -57,15 +69,24 @@ def serve(
     with _alone(home):
         import uvloop
 
-        uvloop.run(_serve(home, listening, host, name, listed, explicit=account is not None, profile=profile))
+        from pushpoint.oidc import Issuers
+
+        issuers = Issuers(private=private_issuer or ())
+        for issuer in private_issuer or ():
+            issuers.check(issuer)
+        address = _public_address(url, host, listening.getsockname()[1])
+        uvloop.run(
+            _serve(home, listening, address, name, issuers, listed, explicit=account is not None, profile=profile)
+        )
     _end_at_once()
 
 
 async def _serve(
     home: Path,
     listening: socket.socket,
-    host: str,
+    url: str,
     account: str,
+    issuers: Issuers,
     listed: Set[str],
     *,
     explicit: bool,
@@ -75,11 +96,9 @@ async def _serve(
 
     from pushpoint.web import create_app
 
-    port = listening.getsockname()[1]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     say = Console(stderr=True, soft_wrap=True)
     inner_path = home / "run" / "api.sock"
-    services = await asyncio.to_thread(_open, home, url, inner_path, listed, asyncio.get_running_loop())
+    services = await asyncio.to_thread(_open, home, url, issuers, inner_path, listed, asyncio.get_running_loop())
     try:
         _first_start(services, account, explicit=explicit, say=say)
         sandbox = services.sandbox
@@ -149,7 +168,17 @@ def _stop(*servers: object) -> None:
         server.should_exit = True  # type: ignore[attr-defined]
 
 
-def _open(home: Path, url: str, inner: Path, listed: Set[str], loop: asyncio.AbstractEventLoop) -> Services:
+def _public_address(url: str | None, host: str, port: int) -> str:
+    if url is None:
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", url):
+        raise ConfigError(f"{url!r} is not an address; write --url as https://HOST, without a path")
+    return url
+
+
+def _open(
+    home: Path, url: str, issuers: Issuers, inner: Path, listed: Set[str], loop: asyncio.AbstractEventLoop
+) -> Services:
     import structlog
 
     from pushpoint.databases import open_database
@@ -191,6 +220,7 @@ def _open(home: Path, url: str, inner: Path, listed: Set[str], loop: asyncio.Abs
         url=url,
         database=database,
         store=store,
+        issuers=issuers,
         repositories=repositories,
         sandbox=sandbox,
         tokens=tokens,
@@ -264,7 +294,6 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _user_name() -> str:
     import getpass
-    import re
 
     try:
         found = re.sub(r"\W", "_", getpass.getuser(), flags=re.ASCII)[:30]

@@ -96,7 +96,14 @@ class Preview:
         return PreviewFailed(f"{'; '.join(wrong)}; mend the inference code or the test case, and commit")
 
 
-def preview(plan: Plan, *, client: Client | None, report: Report, secrets: Sequence[str] = ()) -> Preview:
+def preview(
+    plan: Plan,
+    *,
+    client: Client | None,
+    report: Report,
+    secrets: Sequence[str] = (),
+    hidden: Sequence[Path] = (),
+) -> Preview:
     """Train the planned commit and try its model out.
 
     Args:
@@ -104,6 +111,7 @@ def preview(plan: Plan, *, client: Client | None, report: Report, secrets: Seque
         client: The platform, asked what is live; none to do without.
         report: Told what happens.
         secrets: Texts that the notebook's environment must not hold.
+        hidden: Files that the notebook must not see.
 
     Returns:
         The preview, also where a case failed: see its `error`.
@@ -118,7 +126,7 @@ def preview(plan: Plan, *, client: Client | None, report: Report, secrets: Seque
         raise ConfigError(f"there is no inference code to try the model with; write {folder}/src/{folder}.py")
     live = client.live(plan.name) if client else None
     with report.step("train"):
-        training = train(plan, report=report, secrets=secrets)
+        training = train(plan, report=report, secrets=secrets, hidden=hidden)
     with report.step("describe"):
         model = describe(Path(training.model_path))
         manifest = manifest_of(plan, model, training, str(place(plan, model, training.model_path)))

@@ -52,7 +52,8 @@ def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report, logi
         Superseded: A later commit of the ML repository was deployed meanwhile.
         Unavailable: Others pushed again and again, or the repository takes no push.
     """
-    client.create(plan.name)
+    if not client.exists(plan.name):
+        client.create(plan.name)
     remote = remote_of(plan.repository, plan.name, client=client, login=login)
     with tempfile.TemporaryDirectory(prefix="pushpoint-") as scratch:
         clone = Path(scratch) / "clone"

@@ -11,7 +11,20 @@ from litestar.di import Provide
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from pushpoint.serving import Services
-from pushpoint.web import account, algorithms, builds, calls, data, errors, git, guards, health, releases, sources
+from pushpoint.web import (
+    account,
+    algorithms,
+    builds,
+    calls,
+    data,
+    errors,
+    git,
+    guards,
+    health,
+    publishers,
+    releases,
+    sources,
+)
 
 ROUTES = [
     health.live,
@@ -40,6 +53,10 @@ ROUTES = [
     releases.list_deployments,
     releases.roll_out,
     releases.show_deployment,
+    publishers.list_publishers,
+    publishers.add,
+    publishers.remove,
+    publishers.exchange,
 ]
 
 

@@ -34,7 +34,7 @@ def application(services: Services) -> ASGIApp:
 
     async def serve(scope: object, receive: Receive, send: Send) -> None:
         request = cast("HTTPScope", scope)
-        actor = guards.identify(services, raw.header(request, b"authorization"), "manage")
+        actor = guards.identify(services, raw.header(request, b"authorization"), "manage", deploys=True)
         found = _PATH.fullmatch(decode_path(request["raw_path"]))
         if not found:
             raise NotFound("there is no such repository; its address is /git/OWNER/NAME.git")
