@@ -34,7 +34,6 @@ SAMPLES: dict[str, tuple[Any, str, Any]] = {
     "text": ("iris", "iris", "iris"),
     "seconds": (90, "90", 90.0),
     "list": (["a.csv", "b"], "a.csv, b", ("a.csv", "b")),
-    "repository": ("https://github.com/ann/iris.git",) * 3,
     "choice": ("major", "major", "major"),
     "repository": ("https://git.example/a/b/", "https://GIT.example/a/b", "https://git.example/a/b"),
     "json": ({"a": [1, 2.5, None][:2]}, '{"a": [1, 2.5]}', '{"a": [1, 2.5]}'),

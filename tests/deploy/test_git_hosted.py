@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import os
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from pushpoint.names import algorithm_name
 from tests.conftest import Platform, start_platform, stop_platform
-from tests.githost import GitHost
+from tests.githost import Fault, GitHost, spying_git
 from tests.repositories import Ran, Repository, checked_in, pushpoint, trained
 
 WRITE, READ = "ghp_w/r+i%t:e @#?&=é'\"$(id)\\", "glpat-R:e/a+d%20@x"
