@@ -206,8 +206,8 @@ class Issuers:
         finally:
             self._slots.release()
         self._known[issuer] = found
-        while len(self._known) > _MOST_ISSUERS:
-            self._known.pop(next(iter(self._known)), None)
+        for oldest in list(self._known)[:-_MOST_ISSUERS]:
+            self._known.pop(oldest, None)
         return found
 
     def _fetch(self, issuer: str) -> dict[str, jwt.PyJWK]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, select, text
+from sqlalchemy import create_engine, insert, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from pushpoint.databases import Database, open_database, reading, writing
 from pushpoint.databases.tables import accounts, keys, metadata
+from pushpoint.records import SCOPES
+from pushpoint.registry import keys as registry_keys
 
 
 @pytest.fixture
@@ -34,6 +39,36 @@ def test_the_migrations_arrive_at_the_tables(database: Database) -> None:
         assert compare_metadata(context, metadata) == []
         names = set(connection.execute(text("select name from sqlite_master where type = 'table'")).scalars())
     assert names == {table.name for table in metadata.sorted_tables} | {"alembic_version"}
+
+
+def test_keys_of_the_first_schema_are_as_good_as_before(tmp_path: Path) -> None:
+    """The table of keys is made anew by a migration; what was in it stays, and stays unlimited."""
+    path = tmp_path / "platform.db"
+    config = Config()
+    config.set_main_option("script_location", "pushpoint:databases/migrations")
+    config.set_main_option("path_separator", "os")
+    first = create_engine(f"sqlite:///{path}")
+    with first.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    first.dispose()
+    old = sqlite3.connect(path)
+    with old:
+        old.execute("insert into accounts values ('a', 'ann', '2026-01-01 00:00:00')")
+        hashed = hashlib.sha256(b"sim-old").hexdigest()
+        values = ("k", "a", hashed, "first key", "call data manage", "2026-01-01 00:00:00", None)
+        old.execute("insert into keys values (?, ?, ?, ?, ?, ?, ?)", values)
+    old.close()
+
+    database = open_database(path)
+    actor = registry_keys.authenticate(database, "sim-old")
+    assert actor
+    assert (actor.account.name, actor.scopes, actor.limit) == ("ann", SCOPES, None)
+    with pytest.raises(IntegrityError), writing(database) as connection:
+        connection.execute(
+            insert(keys).values(id="l", account_id="a", hash=hashed, label="", scopes="", created=datetime.now(UTC))
+        )
+    database.dispose()
 
 
 def test_indexes_are_compared_too(database: Database) -> None:
