@@ -1,0 +1,224 @@
+"""Promise 17: a notebook, and what it has installed, may try what it wants, and gets no secret of the deploy."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from pushpoint.sandbox import find_sandbox
+from tests.conftest import Platform
+from tests.promises.machine import NOBODY, OTHERS, Machine, Ran, commands, encodings, leaks
+from tests.repositories import Repository, trained
+
+THIEF = Path(__file__).with_name("thief.py")
+BACKEND = """\
+import pathlib, subprocess, sys, zipfile
+thief = pathlib.Path(__file__).resolve().parents[1] / "thief.py"
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    subprocess.run([sys.executable, "-I", str(thief), "at-build-time"], check=False)
+    with zipfile.ZipFile(pathlib.Path(folder) / "evil-1-py3-none-any.whl", "w") as file:
+        file.writestr("evil.py", "import subprocess")
+        file.writestr("evil-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: evil\\nVersion: 1\\n")
+        file.writestr("evil-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        file.writestr("evil-1.dist-info/RECORD", "")
+    return "evil-1-py3-none-any.whl"
+"""
+TRAINING = """\
+import pathlib, subprocess, sys
+subprocess.run([sys.executable, "-I", "thief.py", "from-the-notebook"], check=True)
+pathlib.Path("model.pkl").write_text("honest weights")
+for path in pathlib.Path("loot").iterdir():
+    if path.is_file() and not path.is_symlink():
+        print(path.read_bytes()[:100000])  # the executed notebook is kept
+"""
+FROM_INPUTS = ("api key", "git token", "github token", "identity token", "identity address", "another variable")
+"""What only the Action's own process is given."""
+
+
+@pytest.fixture(params=["as root", "as nobody"])
+def machine(request: pytest.FixtureRequest, platform: Platform, tmp_path: Path) -> Iterator[Machine]:
+    """A machine whose checkout holds the thief."""
+    if request.param == "as root":
+        yield equipped(tmp_path / "m", platform, None)
+        return
+    place = Path("/var/tmp") / f"pushpoint-tests-{os.getpid()}"
+    try:
+        yield equipped(place, platform, NOBODY)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def equipped(place: Path, platform: Platform, user: int | None) -> Machine:
+    place.mkdir()
+    repository = trained(place / "runner" / "_work" / "thieving" / "thieving", "thieving")
+    machine = Machine(place, repository, platform, user)
+    machine.canaries["api key"] = platform.key
+    return machine
+
+
+def prepared(machine: Machine, *cells: str, requirements: str = "") -> dict[str, str]:
+    """Furnish it, put the thief into the checkout, and return the environment of the Action's process."""
+    files = machine.furnish()
+    python = Path(machine.python())
+    library = next((python.parents[1] / "lib").glob("python3*/site-packages"))
+    environment = machine.environment(
+        machine.inputs(),
+        PUSHPOINT_API_KEY=machine.platform.key,
+        ACTIONS_ID_TOKEN_REQUEST_TOKEN=machine.canary("identity token"),
+        ACTIONS_ID_TOKEN_REQUEST_URL=f"https://localhost/{machine.canary('identity address')}",
+        ANOTHER_NAME=f"prefix-{machine.canary('git token')}",
+        SSH_AUTH_SOCK=str(machine.place / "tmp" / "agent"),
+        PATH=f"{machine.repository.directory}/.venv/bin:{os.environ['PATH']}",
+    )
+    knows = files | {
+        "agent": str(machine.place / "tmp" / "agent"),
+        "name": machine.repository.name,
+        "library": str(library),
+        "source": environment["PYTHONPATH"],
+        "cache": environment["XDG_CACHE_HOME"],
+        "path": environment["PATH"],
+        **{f"command {name}": environment[f"GITHUB_{name.upper()}"] for name in ("env", "path", "output", "step_summary", "state")},
+    }  # fmt: skip
+    repository = machine.repository
+    repository.write("thief.py", THIEF.read_bytes())
+    repository.write(".gitignore", "model.pkl\nloot/\nmap.json\n")
+    repository.write("map.json", json.dumps(knows))
+    repository.notebook(*(cells or (TRAINING,)))
+    if requirements:
+        repository.write("requirements.txt", requirements)
+        repository.write("evil/backend.py", BACKEND)
+        build = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        repository.write("evil/pyproject.toml", build + '[project]\nname = "evil"\nversion = "1"\n')
+    repository.commit("Steal")
+    machine.give()
+    return environment | {"GITHUB_SHA": repository.git("-c", "safe.directory=*", "rev-parse", "HEAD")}
+
+
+@contextmanager
+def agent(machine: Machine) -> Iterator[None]:
+    """Answer on a socket of the user's with a secret, as agents for keys and containers do."""
+    path, secret = machine.place / "tmp" / "agent", machine.canary("agent").encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        path.chmod(0o777)
+        server.listen()
+
+        def answer() -> None:
+            while True:
+                try:
+                    with server.accept()[0] as client:
+                        client.sendall(secret)
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def everything(machine: Machine, ran: Ran) -> dict[str, bytes]:
+    """Collect all that is left of a run where others can see it."""
+    top = machine.repository.directory
+    left = {
+        str(path): path.read_bytes()
+        for folder in (top, machine.platform.home)
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    }
+    for known in (top / ".git" / "config", top / ".git" / "modules" / "sub" / "config", machine.platform.home / "api-key"):
+        left.pop(str(known), None)  # where they were before
+    for repository in (machine.platform.home / "repositories").iterdir():
+        objects = ["git", "--git-dir", str(repository), "cat-file", "--batch-all-objects", "--batch"]
+        left[f"objects of {repository.name}"] = subprocess.run(objects, capture_output=True, check=True).stdout
+    left |= {f"file {name}": text.encode() for name, text in ran.files.items()}
+    return left | {"log": ran.seen.encode("utf-8", "surrogateescape")}
+
+
+def tries(loot: bytes) -> set[str]:
+    return {line.split(b":")[0][4:].decode() for line in loot.splitlines() if line.startswith(b"--- ")}
+
+
+def test_it_tries_at_least_forty_ways_and_gets_nothing(machine: Machine) -> None:
+    environment = prepared(machine, requirements="./evil\n")
+    with agent(machine), machine.sibling() as sibling:
+        known = machine.repository.directory / "map.json"
+        known.write_text(json.dumps(json.loads(known.read_text()) | {"sibling pid": str(sibling)}))
+        before = (machine.repository.directory / ".git" / "config").read_bytes()
+        ran = machine.run(environment)
+    assert ran.code == 0, ran.log
+    assert len(machine.canaries) >= 20
+    loot = machine.repository.directory / "loot"
+    ways = {name for name in THIEF.read_text().split("@way\ndef ")[1:] for name in [name.split("(")[0]]}
+    assert len(ways) >= 40
+    for name in ("at-build-time", "from-the-notebook"):
+        assert tries((loot / name).read_bytes()) == ways, "each was tried"
+
+    found = {name: leaked for name, data in everything(machine, ran).items() if (leaked := leaks(data, machine.canaries))}
+    assert not found
+    for name in ("at-build-time", "from-the-notebook", "ran"):
+        got = (loot / name).read_bytes() if (loot / name).exists() else b""
+        assert [line[:200] for line in got.splitlines() if b"STOLEN" in line] == []
+    assert not [text for text in ran.files.values() if "STOLEN" in text]
+    assert {name for name, _ in commands(ran.log)} <= {"add-mask", "group", "endgroup", "notice"}
+    assert (machine.repository.directory / ".git" / "config").read_bytes() == before
+
+    last = (loot / "daemon").read_text()
+    time.sleep(0.3)
+    assert (loot / "daemon").read_text() == last, "nothing that it started is still there"
+
+
+def test_the_same_thief_without_a_sandbox_gets_plenty(platform: Platform, tmp_path: Path) -> None:
+    machine = equipped(tmp_path / "m", platform, None)
+    environment = prepared(machine)
+    top = machine.repository.directory
+    with agent(machine):
+        command = [*boxed(machine), *machine.with_keyring, sys.executable, "-I", "-c", CONTROL]
+        given = json.dumps([machine.canary(f"sibling's {what}") for what in ("argument", "environment", "memory")])
+        subprocess.run(command, cwd=top, env=environment, input=given.encode(), check=True, timeout=60)
+    loot = (top / "loot" / "control").read_bytes()
+    successful = [part for part in loot.split(b"\n--- ") if leaks(part, machine.canaries) or b"STOLEN" in part]
+    assert leaks(loot, machine.canaries) == set(machine.canaries)
+    assert len(successful) >= 25
+
+
+CONTROL = """\
+import json, os, subprocess, sys
+known = json.load(open("map.json"))
+program = "import sys, time; held = sys.stdin.readline(); print('ready', flush=True); time.sleep(60)"
+secrets = json.load(sys.stdin)
+with subprocess.Popen([sys.executable, "-I", "-c", program, secrets[0]], env={"HELD": secrets[1]}, stdin=-1, stdout=-1) as sibling:
+    sibling.stdin.write(secrets[2].encode() + b"\\n")
+    sibling.stdin.flush()
+    sibling.stdout.readline()
+    json.dump(known | {"sibling pid": str(sibling.pid), "daemon seconds": "0.2"}, open("map.json", "w"))
+    subprocess.run([sys.executable, "-I", "thief.py", "control"])
+    sibling.kill()
+"""
+
+
+def boxed(machine: Machine, *options: str) -> list[str]:
+    """Keep this machine's own processes and files out of what is not to be confined by Pushpoint."""
+    program = find_sandbox().program
+    if program is None:
+        pytest.skip("bubblewrap does not work here, and this test does not let a thief loose without it")
+    shown = [str(path) for path in (machine.place, *([OTHERS] if machine.user is not None else ()))]
+    command = [program, "--unshare-user", "--unshare-pid", *options, "--ro-bind", "/", "/", "--dev", "/dev"]
+    command += ["--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--bind", "/dev/shm", "/dev/shm"]
+    return [*command, *(word for path in shown for word in ("--bind", path, path)), "--"]
