@@ -1,4 +1,4 @@
-"""Writes the generated parts of `docs/reference`, each between its two markers; the rest of a page is by hand.
+"""Writes the generated parts of `docs/reference` and `action.yml`, each between its two markers; the rest is by hand.
 
 python docs/generate.py            write them anew
 python docs/generate.py --check    write nothing; exit 1 and name the pages that are stale
@@ -6,6 +6,7 @@ python docs/generate.py --check    write nothing; exit 1 and name the pages that
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,14 +22,17 @@ import typer.rich_utils
 from typer.testing import CliRunner
 
 from pushpoint import errors, lifecycle, manifest
+from pushpoint.action.inputs import ORIGINAL, OWN
+from pushpoint.action.outputs import OUTPUTS
 from pushpoint.cli import EXIT, app
 from pushpoint.config import SETTINGS
 from pushpoint.digests import Digest, describe_bytes
 from pushpoint.web import ROUTES
 from pushpoint.web.errors import TABLE
 
-REFERENCE = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
 BEGIN, END = "<!-- begin generated: scripts/docs writes this -->", "<!-- end generated -->"
+BEGIN_YAML, END_YAML = "# begin generated: scripts/docs writes this", "# end generated"
 WIDTH = 100
 
 
@@ -41,7 +45,11 @@ def cli() -> str:
     typer.rich_utils.MAX_WIDTH = WIDTH
     typer.rich_utils.FORCE_TERMINAL = False
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    parts = [f"## pushpoint {command}\n\n{_help([command])}" for command in commands]
+    parts = []
+    for name, command in commands.items():
+        parts.append(f"## pushpoint {name}\n\n{_help([name])}")
+        below = getattr(command, "commands", ())
+        parts += [f"### pushpoint {name} {inner}\n\n{_help([name, inner])}" for inner in below]
     return "\n\n".join([f"## pushpoint\n\n{_help([])}", *parts])
 
 
@@ -79,8 +87,9 @@ def http() -> str:
         meaning = (route.fn.__doc__ or "").strip().splitlines()[0]
         for path in sorted(route.paths, reverse=True):
             shown = path.replace(":str}", "}")
-            rows.append((", ".join(sorted(route.http_methods)), f"`{shown}`", route.opt["scope"], meaning))
-    return _table(("method", "path", "scope", "what it does"), rows)
+            deploys = "yes" if route.opt.get("deploys") else ""
+            rows.append((", ".join(sorted(route.http_methods)), f"`{shown}`", route.opt["scope"], deploys, meaning))
+    return _table(("method", "path", "scope", "in a deploy", "what it does"), rows)
 
 
 def error_tree() -> str:
@@ -167,9 +176,55 @@ def manifest_example() -> str:
             finished="2026-06-01T08:34:12Z",
         ),
         notebook=replace(describe_bytes([b"notebook"]), media_type="application/x-ipynb+json"),
+        metrics={"accuracy": 0.943, "roc_auc": 0.987},
         extra={"owner_team": "reviews"},
     )
     return f"```json\n{manifest.write(made)}```"
+
+
+def action_yaml() -> str:
+    """Print the inputs and outputs of `action.yml`.
+
+    Returns:
+        YAML.
+    """
+    lines = ["inputs:"]
+    for name, meaning, old in _action_inputs():
+        lines += [f"  {name}:", f"    description: {json.dumps(meaning)}", "    required: false"]
+        lines += [f"    deprecationMessage: {json.dumps(old)}"] if old else []
+    lines += ["", "outputs:"]
+    for name, meaning in OUTPUTS.items():
+        lines += [f"  {name}:", f"    description: {json.dumps(meaning)}"]
+        lines += [f"    value: ${{{{ steps.run.outputs.{name} }}}}"]
+    return "\n".join(lines)
+
+
+def action() -> str:
+    """Print the tables of the Action's inputs and outputs.
+
+    Returns:
+        Markdown.
+    """
+    new = [(f"`{name}`", meaning) for name, meaning, old in _action_inputs() if not old]
+    old = [(f"`{name}`", belongs) for name, belongs in ORIGINAL.items()]
+    outputs = [(f"`{name}`", meaning) for name, meaning in OUTPUTS.items()]
+    return "\n\n".join(
+        [
+            "## Inputs\n\n" + _table(("input", "what it is"), new),
+            "## Inputs of the original Action\n\n" + _table(("input", "where it belongs"), old),
+            "## Outputs\n\n" + _table(("output", "what it is"), outputs),
+        ]
+    )
+
+
+def _action_inputs() -> Iterator[tuple[str, str, str]]:
+    for name, meaning in OWN.items():
+        yield name, meaning, ""
+    for setting in SETTINGS:
+        default = "" if setting.default in (None, ()) else f" [default: {_number(setting.default)}]"
+        yield setting.name, setting.help + default, ""
+    for name, belongs in ORIGINAL.items():
+        yield name, "The original Action's input", f"write it as: {belongs}"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
@@ -178,12 +233,14 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
-    "cli": cli,
-    "settings": settings,
-    "http": http,
-    "errors": error_tree,
-    "lifecycles": lifecycles,
-    "manifest": manifest_example,
+    "reference/cli.md": cli,
+    "reference/settings.md": settings,
+    "reference/http.md": http,
+    "reference/errors.md": error_tree,
+    "reference/lifecycles.md": lifecycles,
+    "reference/manifest.md": manifest_example,
+    "reference/action.md": action,
+    "../action.yml": action_yaml,
 }
 
 
@@ -195,14 +252,15 @@ def main(arguments: list[str]) -> int:
     """
     stale = []
     for name, generated in PAGES.items():
-        page = REFERENCE / f"{name}.md"
+        page = DOCS / name
+        first, last = (BEGIN_YAML, END_YAML) if page.suffix == ".yml" else (BEGIN, END)
         text = page.read_text(encoding="utf-8")
-        before, begin, rest = text.partition(BEGIN)
-        _, end, after = rest.partition(END)
+        before, begin, rest = text.partition(first)
+        _, end, after = rest.partition(last)
         if not begin or not end:
             print(f"{page.name} has lost its markers; put them back", file=sys.stderr)
             return 2
-        fresh = f"{before}{BEGIN}\n\n{generated()}\n\n{END}{after}"
+        fresh = f"{before}{first}\n\n{generated()}\n\n{last}{after}"
         if fresh != text:
             stale.append(page.name)
             if "--check" not in arguments:

@@ -39,14 +39,14 @@ class Platform:
         return clean | {"PUSHPOINT_URL": self.url, "PUSHPOINT_API_KEY": self.key}
 
 
-def start_platform(home: Path, *, port: int = 0, account: str = "ann") -> Platform:
+def start_platform(home: Path, *options: str, port: int = 0, account: str = "ann") -> Platform:
     """Start `pushpoint serve` and wait until it is ready."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "stderr.log").open("a") as errors:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "pushpoint", "serve", "--home", str(home), "--port", str(port)),
-                *("--account", account, "--no-profile"),
+                *("--account", account, "--no-profile", *options),
             ],
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -87,5 +87,5 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", cache)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     for name in list(os.environ):
-        if name.startswith(("PUSHPOINT_", "ALGORITHMIA_", "GITHUB_", "CI_")):
+        if name.startswith(("PUSHPOINT_", "ALGORITHMIA_", "GITHUB_", "GITLAB_", "JENKINS_", "CI_", "ACTIONS_")):
             monkeypatch.delenv(name)

@@ -6,15 +6,15 @@ import hashlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from pushpoint import errors
-from pushpoint.client import Client
+from pushpoint import errors, wire
+from pushpoint.client import Client, exchange
 from pushpoint.digests import describe
 from pushpoint.names import AlgorithmName, Reference, data_path
 from tests.conftest import Platform
@@ -366,3 +366,122 @@ def test_against_the_real_one(platform: Platform, tmp_path: Path) -> None:
             client.create(AlgorithmName("bob", "x"))
     with Client(platform.url, KEY) as client, pytest.raises(errors.Unauthenticated):
         client.account()
+
+
+# -- keys that are renewed ----------------------------------------------------------------------------------
+
+
+def counted(*lives: float) -> tuple[list[str], Callable[[], wire.ExchangedKey]]:
+    """Keys in a row, each with its seconds to live, and the list of those that were asked for."""
+    given: list[str] = []
+    left = iter(lives)
+
+    def renew() -> wire.ExchangedKey:
+        given.append(f"key-{len(given) + 1}")
+        return wire.ExchangedKey(
+            key=given[-1], expires=next(left), scopes=[], algorithm=str(NAME), collection="data://ann/sentiment"
+        )
+
+    return given, renew
+
+
+ACCOUNT = Reply(body=b'{"name": "ann", "scopes": []}')
+
+
+def keys_sent(stand_in: StandIn) -> list[str]:
+    return [headers.get("authorization", "") for _, _, headers, _ in stand_in.seen]
+
+
+def test_a_key_is_asked_for_when_it_is_needed_and_kept_while_it_lives(stand_in: StandIn) -> None:
+    stand_in.says(ACCOUNT)
+    given, renew = counted(900.0)
+    with Client(stand_in.url, renew=renew) as client:
+        assert given == []
+        client.account()
+        client.account()
+    assert given == ["key-1"]
+    assert keys_sent(stand_in) == ["Simple key-1"] * 2
+
+
+def test_a_key_that_is_over_is_renewed_before_it_is_sent(stand_in: StandIn) -> None:
+    stand_in.says(ACCOUNT)
+    given, renew = counted(0.0, 900.0)
+    with Client(stand_in.url, renew=renew) as client:
+        client.account()
+        client.account()
+    assert keys_sent(stand_in) == ["Simple key-1", "Simple key-2"]
+    assert given == ["key-1", "key-2"]
+
+
+def test_a_refused_key_is_renewed_once_and_the_request_sent_again(stand_in: StandIn, tmp_path: Path) -> None:
+    file = tmp_path / "model"
+    file.write_bytes(b"model")
+    stand_in.says(failure(401, {"message": "authorization required"}), Reply())
+    given, renew = counted(900.0, 900.0)
+    with Client(stand_in.url, renew=renew) as client:
+        client.put(FILE, file, describe(file))
+    assert keys_sent(stand_in) == ["Simple key-1", "Simple key-2"]
+    assert [body for _, _, _, body in stand_in.seen] == [b"model", b"model"]
+
+    stand_in.says(failure(401, {"message": "authorization required"}))
+    given, renew = counted(900.0, 900.0, 900.0)
+    with Client(stand_in.url, renew=renew) as client:
+        with pytest.raises(errors.Unauthenticated):
+            client.call(Reference(NAME, None), b"1", content_type="application/json")
+        assert given == ["key-1", "key-2"]
+
+
+def test_without_renewal_a_refused_key_is_an_error_at_once(stand_in: StandIn) -> None:
+    stand_in.says(failure(401, {"message": "authorization required"}))
+    with stand_in.client() as client, pytest.raises(errors.Unauthenticated, match="set PUSHPOINT_API_KEY"):
+        client.account()
+    assert len(stand_in.seen) == 1
+
+
+@pytest.mark.parametrize(("seconds", "is_renewed"), [(900.0, False), (60.0, True)])
+def test_git_gets_a_key_that_lives_long_enough(stand_in: StandIn, seconds: float, is_renewed: bool) -> None:
+    stand_in.says(ACCOUNT)
+    _, renew = counted(seconds, 900.0)
+    with Client(stand_in.url, renew=renew) as client:
+        client.account()
+        assert client.repository(NAME)[2] == ("key-2" if is_renewed else "key-1")
+
+
+EXCHANGED = {"key": KEY, "expires": 900.0, "scopes": [], "algorithm": "ann/sentiment", "collection": "data://ann/c"}
+
+
+def test_an_identity_is_exchanged_with_the_token_in_the_body_alone(stand_in: StandIn) -> None:
+    stand_in.says(failure(503, {"message": "busy"}), Reply(body=json.dumps(EXCHANGED).encode()))
+    assert exchange(stand_in.url, "the.to.ken", NAME).key == KEY
+    assert len(stand_in.seen) == 2, "a platform that is busy has not used the token"
+    method, path, headers, body = stand_in.seen[-1]
+    assert (method, path) == ("POST", "/v1/keys/exchange")
+    assert json.loads(body) == {"token": "the.to.ken", "algorithm": "ann/sentiment"}
+    assert "the.to.ken" not in path + str(headers)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "said"),
+    [
+        (failure(401, {"message": "its `aud` is not x"}), errors.Unauthenticated, "its `aud` is not x"),
+        (Reply(body=b"<html>"), errors.Unavailable, "gives no key"),
+        (Reply(cut=True), errors.Unavailable, "gives no key"),
+        (failure(404, {"message": "no such route", "error_type": "NotFound"}), errors.NotFound, "no such route"),
+        (failure(503, {"message": "busy"}), errors.Unavailable, "busy"),
+    ],
+)
+def test_an_exchange_that_fails_is_not_repeated_where_the_token_may_be_used(
+    stand_in: StandIn, reply: Reply, kind: type[errors.Error], said: str
+) -> None:
+    stand_in.says(reply)
+    with pytest.raises(kind, match=said) as caught:
+        exchange(stand_in.url, "the.to.ken", NAME)
+    assert "the.to.ken" not in str(caught.value)
+    assert len(stand_in.seen) == (5 if reply.status == 503 else 1)
+
+
+def test_an_exchange_with_nobody_is_unavailable() -> None:
+    with pytest.raises(errors.Unavailable, match="run it again"):
+        exchange(nowhere(), "the.to.ken", NAME)
+    with pytest.raises(errors.ConfigError, match="PUSHPOINT_URL"):
+        exchange("http://x:port", "the.to.ken", NAME)

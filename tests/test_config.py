@@ -23,6 +23,7 @@ SAMPLES: dict[str, tuple[Any, str, Any]] = {
     "text": ("iris", "iris", "iris"),
     "seconds": (90, "90", 90.0),
     "list": (["a.csv", "b"], "a.csv, b", ("a.csv", "b")),
+    "repository": ("https://github.com/ann/iris.git",) * 3,
     "choice": ("major", "major", "major"),
     "json": ({"a": [1, 2.5, None][:2]}, '{"a": [1, 2.5]}', '{"a": [1, 2.5]}'),
 }
@@ -232,6 +233,7 @@ def test_a_secret_shows_stars_wherever_it_is_printed() -> None:
     for text in shown:
         assert KEY not in text
     assert "********" in repr(found)
+    assert found.key
     assert secret.reveal() == KEY == found.key.reveal()
 
 
@@ -295,6 +297,7 @@ def test_ours_come_before_the_old_platforms_and_those_before_the_profile(
     tmp_path: Path, environment: dict[str, str], url: str, key: str, origin: str
 ) -> None:
     found = credentials(environment, profile(tmp_path))
+    assert found.key
     assert (found.url, found.key.reveal()) == (url, key)
     assert found.origin.endswith(origin)
 

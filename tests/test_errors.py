@@ -62,6 +62,7 @@ EXAMPLES: list[tuple[errors.Error, int, int, list[str]]] = [
     (errors.Refused("ask ann"), 5, 403, ["ask ann"]),
     (errors.BuildFailed("b-1", "\nno module\n"), 6, 422, ["build b-1", ":\nno module\n", "deploy again"]),
     (errors.RolloutFailed("it said no", failure=FAILURE), 7, 502, ["not made live: it said no"]),
+    (errors.PreviewFailed("it said no", failure=FAILURE), 7, 502, ["the preview failed: it said no"]),
     (errors.Conflict("it is so"), 8, 409, ["it is so"]),
     (errors.AlreadyExists("taken"), 8, 409, ["taken"]),
     (errors.IllegalTransition("live", "failed"), 8, 409, ["live cannot become failed", "decide again"]),

@@ -19,6 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pushpoint.cli import app
+from pushpoint.cli.new import action_reference
 from pushpoint.client import Client
 from pushpoint.config import FILE, SETTINGS, read_file, resolve
 from pushpoint.errors import AlreadyExists, InvalidName
@@ -29,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = {
     "template": ROOT / "template",
     "sentiment": ROOT / "examples" / "sentiment",
+    "sentiment-github": ROOT / "examples" / "sentiment-github",
     "checked-in-model": ROOT / "examples" / "checked-in-model",
 }
 folders = pytest.mark.parametrize("folder", FOLDERS.values(), ids=FOLDERS)
@@ -50,8 +52,8 @@ def copy_of(folder: Path, to: Path) -> Path:
     return to
 
 
-def new(name: str, target: Path) -> Path:
-    done = CliRunner().invoke(app, ["new", name, "--directory", str(target)], catch_exceptions=False)
+def new(name: str, target: Path, *options: str) -> Path:
+    done = CliRunner().invoke(app, ["new", name, *options, "--directory", str(target)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return target
 
@@ -136,6 +138,8 @@ def test_what_new_lays_down_is_deployed_and_answers(platform: Platform, tmp_path
     is_live_and_knows_its_model(platform, deployed, sample)
     answers_its_cases(platform, "ann/wine", repository / "wine" / "TEST_CASES.json")
     assert list((repository / ".pushpoint").rglob("*.ipynb")), "the executed notebook is kept"
+    assert list((repository / ".pushpoint").rglob("*.html")), "and its page"
+    assert deployed["deployment"]["release"]["metrics"]["accuracy"] > 0.9
 
 
 @pytest.mark.slow
@@ -145,6 +149,8 @@ def test_the_sentiment_example_is_deployed_and_answers(platform: Platform, tmp_p
     assert deployed["algorithm"] == "ann/sentiment"
     is_live_and_knows_its_model(platform, deployed, "It works great and I love it.")
     answers_its_cases(platform, "ann/sentiment", repository / "sentiment" / "TEST_CASES.json")
+    assert set(deployed["deployment"]["release"]["metrics"]) == {"accuracy", "ROC AUC"}
+    assert len(list((repository / ".pushpoint").rglob("plot-01-cell-*.png"))) == 1
 
 
 # -- what is in the folders ---------------------------------------------------------------------------------
@@ -159,13 +165,19 @@ def test_only_settings_that_exist_are_set(folder: Path) -> None:
 
 
 def test_the_template_explains_every_setting_with_its_default(tmp_path: Path) -> None:
-    text = (FOLDERS["template"] / FILE).read_text()
+    text = (new("wine", tmp_path / "wine") / FILE).read_text()
     (tmp_path / FILE).write_text(re.sub(r"^# (?=[a-z-]+ = )", "", text, flags=re.MULTILINE))
     shown = read_file(tmp_path / FILE)
     assert list(shown) == [setting.name for setting in SETTINGS]
     for setting in SETTINGS:
         value = tuple(shown[setting.name]) if setting.kind == "list" else shown[setting.name]
-        assert value == setting.default or setting.name in {"algorithm", "inference", "collection", "sample-input"}
+        assert value == setting.default or setting.name in {
+            "algorithm",
+            "inference",
+            "collection",
+            "repository",
+            "sample-input",
+        }
 
 
 @folders
@@ -202,6 +214,7 @@ WORKFLOWS = sorted(
     [
         *FOLDERS["template"].rglob(".github/workflows/*.yml"),
         *FOLDERS["sentiment"].rglob(".github/workflows/*.yml"),
+        *FOLDERS["sentiment-github"].rglob(".github/workflows/*.yml"),
         *(ROOT / ".github").rglob("*.yml"),
         *ROOT.glob("action.y*ml"),
     ]
@@ -216,14 +229,14 @@ def test_a_workflow_is_yaml_and_pins_what_it_uses(file: Path) -> None:
     for job in jobs.values():
         for step in job["steps"]:
             if "uses" in step and not step["uses"].startswith("./"):
-                assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", step["uses"]), step["uses"]
+                assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}|PUSHPOINT_ACTION", step["uses"]), step["uses"]
             assert "${{" not in step.get("run", ""), "a value in a script is a command waiting to happen; use env"
 
 
 def test_there_are_workflows_to_check() -> None:
     assert len(WORKFLOWS) >= 2
     template, sentiment = (FOLDERS[name] / ".github/workflows/deploy.yml" for name in ("template", "sentiment"))
-    for name in ("PUSHPOINT_URL", "PUSHPOINT_API_KEY", "pushpoint deploy"):
+    for name in ("PUSHPOINT_URL", "PUSHPOINT_API_KEY", "fetch-depth: 0"):
         assert name in template.read_text()
         assert name in sentiment.read_text()
 
@@ -268,8 +281,34 @@ def test_new_puts_the_name_everywhere_and_keeps_everything_else(tmp_path: Path) 
     assert found == sorted(expected)
     for file in files_of(FOLDERS["template"]):
         text = (made / file.replace("ALGORITHM", "wine")).read_text()
-        assert text == (FOLDERS["template"] / file).read_text().replace("ALGORITHM", "wine")
-        assert "ALGORITHM" not in text
+        kept = {line for line in text.splitlines() if "uses: " not in line and "repository" not in line}
+        there = (FOLDERS["template"] / file).read_text().replace("ALGORITHM", "wine").splitlines()
+        assert kept <= {line.replace("PUSHPOINT_ACTION", action_reference()) for line in there}
+        assert not re.search(r"ALGORITHM|PUSHPOINT_ACTION|GITHUB_OWNER|--github|--platform|--end", text)
+
+
+def test_new_for_github_differs_in_what_that_hosting_needs_alone(tmp_path: Path) -> None:
+    platform, github = new("wine", tmp_path / "platform"), new("wine", tmp_path / "github", "--github")
+    differing = {
+        str(file.relative_to(github))
+        for file in github.rglob("*")
+        if file.is_file() and file.read_text() != (platform / file.relative_to(github)).read_text()
+    }
+    assert differing == {"README.md", FILE, ".github/workflows/deploy.yml"}
+    assert read_file(github / FILE)["repository"] == "https://github.com/OWNER/wine.git"
+    assert "repository" not in read_file(platform / FILE)
+    assert "git-token: ${{ secrets.REPOSITORY_TOKEN }}" in (github / ".github/workflows/deploy.yml").read_text()
+    assert "git-token" not in (platform / ".github/workflows/deploy.yml").read_text()
+    assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action_reference())
+
+
+def test_the_twin_differs_from_the_sentiment_example_in_its_hosting_alone() -> None:
+    twins = [FOLDERS["sentiment"], FOLDERS["sentiment-github"]]
+    assert files_of(twins[0]) == files_of(twins[1])
+    differing = {
+        name for name in files_of(twins[0]) if (twins[0] / name).read_bytes() != (twins[1] / name).read_bytes()
+    }
+    assert differing == {"README.md", FILE, ".github/workflows/deploy.yml"}
 
 
 def test_new_never_overwrites(tmp_path: Path) -> None:

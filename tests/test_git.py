@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pushpoint import git
-from pushpoint.errors import ConfigError, PushRejected, Refused, Unauthenticated, Unavailable
+from pushpoint.errors import ConfigError, NotFound, PushRejected, Refused, Unauthenticated, Unavailable
 from tests.conftest import Platform
 from tests.web.support import commit_and_push, create, issue_key, remote
 
@@ -162,7 +162,7 @@ def test_each_refusal_of_a_remote_is_its_own_error(platform: Platform, tmp_path:
     for key, kind in (
         ("sim" + "x" * 25, Unauthenticated),
         (issue_key(platform, "ann", "call", "data"), Refused),
-        (issue_key(platform, "bob"), Unavailable),
+        (issue_key(platform, "bob"), NotFound),
         ("", Unauthenticated),
         ("\u043a\u043b\u044e\u0447 \n", Unauthenticated),
     ):
@@ -214,7 +214,7 @@ def thief() -> Iterator[tuple[str, list[str]]]:
 def test_a_credential_is_for_its_remote_alone(thief: tuple[str, list[str]]) -> None:
     url, handed = thief
     where = git.Remote("http://127.0.0.1:1/git/ann/x.git", "ann", SECRET)
-    with pytest.raises(Unavailable):
+    with pytest.raises(NotFound):
         git.run(["ls-remote", url], remote=where)
     assert handed == [""]
 
@@ -236,7 +236,7 @@ def test_a_redirect_does_not_hand_the_credential_on(thief: tuple[str, list[str]]
     thread.start()
     try:
         where = git.Remote(f"http://127.0.0.1:{server.server_address[1]}/git/ann/x.git", "ann", SECRET)
-        with pytest.raises(Unavailable):
+        with pytest.raises(ConfigError, match="redirection"):
             git.run(["ls-remote", where.url], remote=where)
     finally:
         server.shutdown()

@@ -380,7 +380,7 @@ def test_scripts_can_be_run_and_stop_at_the_first_failure() -> None:
         text = script.read_text()
         if text.startswith("#!"):
             assert os.access(script, os.X_OK), script
-            assert "set -eu" in text, script
+            assert "set -eu" in text or text.startswith("#!/usr/bin/env python3"), script
 
 
 # -- help ---------------------------------------------------------------------------------------------------

@@ -248,3 +248,23 @@ def test_the_worker_reads_what_we_write_and_refuses_what_we_refuse(tmp_path: Any
         file.write_text(text)
         with pytest.raises(verify.ModelRefused):
             verify.read_manifest(str(file))
+
+
+def test_metrics_are_written_and_read_and_absent_where_there_are_none() -> None:
+    text = manifests.write(replace(example(), metrics={"accuracy": 0.5, "n": 3.0}))
+    found = manifests.read(text)
+    assert found
+    assert found.metrics == {"accuracy": 0.5, "n": 3.0}
+    assert "model_metrics" not in found.extra
+    without = manifests.write(example())
+    assert "model_metrics" not in without
+    old = manifests.read(without)
+    assert old
+    assert old.metrics == {}
+
+
+@pytest.mark.parametrize("wrong", [[1], "x", 7, {"a": "1"}, {"a": True}, {"a": None}, {"a": {"b": 1}}, {"a": 10**400}])
+def test_metrics_that_are_no_numbers_are_damage(wrong: object) -> None:
+    changed = json.loads(manifests.write(example())) | {"model_metrics": wrong}
+    with pytest.raises(ConfigError, match="is damaged"):
+        manifests.read(json.dumps(changed))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,11 @@ from pushpoint.names import AlgorithmName, DataPath, Reference
 
 T = TypeVar("T")
 PIECE = 1 << 20
+FETCH = 330.0
+"""Seconds to wait for an answer that the platform must fetch for; it gives up after 300 itself."""
+EXCHANGE = "/v1/keys/exchange"
+_GIT_MARGIN = 120.0
+"""Seconds that a key must still have when git gets it, which cannot ask for another."""
 _PLAIN = {
     cls.__name__: cls
     for cls in (
@@ -75,12 +81,20 @@ class Result:
 class Client:
     """A platform, seen with one key. Close it when done; it is a context manager too."""
 
-    def __init__(self, url: str, key: str, *, transport: httpx2.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str = "",
+        *,
+        renew: Callable[[], wire.ExchangedKey] | None = None,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
         """Make a client.
 
         Args:
             url: The platform's address, without a path.
             key: API key.
+            renew: Called for a key, instead of `key`, when there is none yet or the one before is over.
             transport: How to send; over the network by default.
 
         Raises:
@@ -88,13 +102,14 @@ class Client:
             Unauthenticated: `key` cannot be one; it is not shown, and not sent.
         """
         self.url = url.rstrip("/")
-        self._key = key
+        self._key, self._renew = key, renew
+        self._until = 0.0  # of the monotonic clock, in seconds; for a key that is renewed
         if not (key.isascii() and key.isprintable()):
             raise errors.Unauthenticated("the key holds characters that no key has; check PUSHPOINT_API_KEY")
         try:
             self._http = httpx2.Client(
                 base_url=self.url,
-                headers={"authorization": f"Simple {key}"},
+                headers={"authorization": f"Simple {key}"} if key else {},
                 timeout=httpx2.Timeout(60.0, connect=5.0),
                 transport=transport,
             )
@@ -148,7 +163,57 @@ class Client:
         Returns:
             Its address without a credential, the user name, and the password: this key.
         """
+        self._renew_before(_GIT_MARGIN)
         return f"{self.url}/git/{name}.git", name.owner, self._key
+
+    def source(self, name: AlgorithmName) -> wire.SourceView | None:
+        """Look up the repository on a git host that an algorithm is built from.
+
+        Returns:
+            Where it is, or none where the platform hosts the algorithm, or where there is no such algorithm.
+        """
+        try:
+            return self._ask("GET", f"/v1/algorithms/{name}/source", kind=wire.SourceView)
+        except errors.NotFound:
+            return None
+
+    def set_source(self, name: AlgorithmName, source: wire.SetSource) -> wire.SourceView:
+        """Have an algorithm built from a repository on a git host; what was said before is replaced.
+
+        Returns:
+            What it is now, with the webhook's secret if that is new.
+        """
+        return self._ask("PUT", f"/v1/algorithms/{name}/source", json=source, kind=wire.SourceView)
+
+    def remove_source(self, name: AlgorithmName) -> None:
+        """Have an algorithm hosted on the platform again."""
+        self._checked(self._send("DELETE", f"/v1/algorithms/{name}/source"))
+
+    def renew_secret(self, name: AlgorithmName) -> wire.SourceView:
+        """Replace the secret of an algorithm's webhook.
+
+        Returns:
+            The source, with the new secret.
+        """
+        return self._ask("POST", f"/v1/algorithms/{name}/source/secret", kind=wire.SourceView)
+
+    def reset_source(self, name: AlgorithmName) -> str:
+        """Have the host's branch taken as it is, although its history was rewritten.
+
+        Returns:
+            Its commit.
+        """
+        path = f"/v1/algorithms/{name}/source/reset"
+        found: wire.Commit = self._ask("POST", path, kind=wire.Commit, timeout=FETCH)
+        return found.commit
+
+    def source_status(self, name: AlgorithmName) -> wire.SourceStatus:
+        """Have the platform look whether it can fetch an algorithm's source.
+
+        Returns:
+            What it found.
+        """
+        return self._ask("GET", f"/v1/algorithms/{name}/scm/status", kind=wire.SourceStatus)
 
     # -- builds ---------------------------------------------------------------------------------------------
 
@@ -171,8 +236,8 @@ class Client:
         return found
 
     def compile(self, name: AlgorithmName, commit: str) -> None:
-        """Begin to build a commit, unless that was done or is being done."""
-        self._ask("POST", f"/v1/algorithms/{name}/compile?wait=false", json={"commitSha": commit})
+        """Begin to build a commit, unless that was done or is being done; from a git host it is fetched first."""
+        self._ask("POST", f"/v1/algorithms/{name}/compile?wait=false", json={"commitSha": commit}, timeout=FETCH)
 
     def build_log(self, name: AlgorithmName, build_id: str, *, offset: int = 0) -> wire.LogView:
         """Read a build's log from an offset in bytes on; it may still grow.
@@ -257,6 +322,32 @@ class Client:
         """
         return self._ask("GET", f"/v1/algorithms/{name}/deployments/{deployment_id}", kind=wire.DeploymentView)
 
+    # -- trust ----------------------------------------------------------------------------------------------
+
+    def trust(self, name: AlgorithmName, publisher: wire.NewPublisher) -> wire.PublisherView:
+        """Let runs of CI deploy an algorithm without a key; the same again is the same publisher.
+
+        Returns:
+            The publisher.
+        """
+        return self._ask("POST", f"/v1/algorithms/{name}/publishers", json=publisher, kind=wire.PublisherView)
+
+    def publishers(self, name: AlgorithmName) -> list[wire.PublisherView]:
+        """List who may deploy an algorithm without a key.
+
+        Returns:
+            The publishers, oldest first.
+        """
+        found: list[wire.PublisherView] = self._ask(
+            "GET", f"/v1/algorithms/{name}/publishers", kind=list[wire.PublisherView]
+        )
+        return found
+
+    def distrust(self, name: AlgorithmName, publisher_id: str) -> None:
+        """Trust a publisher no longer."""
+        path = f"/v1/algorithms/{name}/publishers/{quote(publisher_id, safe='')}"
+        self._checked(self._send("DELETE", path))
+
     # -- data -----------------------------------------------------------------------------------------------
 
     def create_collection(self, path: DataPath) -> None:
@@ -340,6 +431,7 @@ class Client:
         Yields:
             Its pieces.
         """
+        self._renew_before(0.0)
         try:
             with self._http.stream("GET", _data(path)) as answer:
                 if not answer.is_success:
@@ -368,12 +460,14 @@ class Client:
         """
         path = f"/v1/algo/{reference.algorithm}" + (f"/{quote(reference.selector)}" if reference.selector else "")
         try:
-            answer = self._http.post(
-                path,
-                content=body,
-                params={"timeout": f"{timeout:g}"} | ({"stdout": "true"} if stdout else {}),
-                headers={"content-type": content_type},
-                timeout=timeout + 630.0,
+            answer = self._with_key(
+                lambda: self._http.post(
+                    path,
+                    content=body,
+                    params={"timeout": f"{timeout:g}"} | ({"stdout": "true"} if stdout else {}),
+                    headers={"content-type": content_type},
+                    timeout=timeout + 630.0,
+                )
             )
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
@@ -390,10 +484,12 @@ class Client:
 
     # -- the one way out ------------------------------------------------------------------------------------
 
-    def _ask(self, method: str, path: str, *, json: object = None, kind: type[T] | Any = dict) -> T | Any:
+    def _ask(
+        self, method: str, path: str, *, json: object = None, kind: type[T] | Any = dict, timeout: float = 60.0
+    ) -> T | Any:
         headers = {} if json is None else {"content-type": "application/json"}
         content = b"" if json is None else wire.encode(json)
-        answer = self._checked(self._send(method, path, headers=headers, content=content))
+        answer = self._checked(self._send(method, path, headers=headers, content=content, timeout=timeout))
         try:
             return msgspec.json.decode(answer.content, type=kind)
         except msgspec.DecodeError as error:
@@ -415,24 +511,35 @@ class Client:
         content: bytes | Callable[[], Iterator[bytes]] = b"",
         timeout: float = 60.0,
     ) -> httpx2.Response:
+        def send() -> httpx2.Response:
+            return self._http.request(
+                method,
+                path,
+                headers=headers,
+                content=content() if callable(content) else content,
+                timeout=httpx2.Timeout(timeout, connect=5.0),
+            )
+
         try:
-            for attempt in stamina.retry_context(on=_Again, attempts=5, timeout=15.0, wait_initial=0.2, wait_max=3.0):
-                with attempt:
-                    try:
-                        answer = self._http.request(
-                            method,
-                            path,
-                            headers=headers,
-                            content=content() if callable(content) else content,
-                            timeout=httpx2.Timeout(timeout, connect=5.0),
-                        )
-                    except httpx2.TransportError as error:
-                        raise _Again from error
-                    if answer.status_code == 503 and attempt.num < 5:
-                        raise _Again
+            return _patiently(lambda: self._with_key(send), httpx2.TransportError)
         except _Again as error:
             raise self._unreachable(error.__cause__) from error
+
+    def _with_key(self, send: Callable[[], httpx2.Response]) -> httpx2.Response:
+        self._renew_before(0.0)
+        answer = send()
+        if answer.status_code == 401 and self._renew:  # over, by the platform's clock, or revoked
+            self._until = 0.0
+            self._renew_before(0.0)
+            answer = send()
         return answer
+
+    def _renew_before(self, seconds: float) -> None:
+        if self._renew and time.monotonic() + seconds >= self._until:
+            began = time.monotonic()
+            found = self._renew()
+            self._key, self._until = found.key, began + found.expires
+            self._http.headers["authorization"] = f"Simple {found.key}"
 
     def _checked(self, answer: httpx2.Response) -> httpx2.Response:
         if answer.is_success:
@@ -447,6 +554,63 @@ class Client:
         return errors.Unavailable(
             f"no answer from {self.url} ({why}); check PUSHPOINT_URL, or start the platform: pushpoint serve"
         )
+
+
+def exchange(
+    url: str, token: str, name: AlgorithmName, *, transport: httpx2.BaseTransport | None = None
+) -> wire.ExchangedKey:
+    """Exchange an identity that CI gave for a key. Repeated only where the platform cannot have used the token.
+
+    Args:
+        url: The platform's address.
+        token: What CI gave; it can be exchanged once.
+        name: The algorithm to deploy.
+        transport: How to send; over the network by default.
+
+    Returns:
+        A key that is good for deploying that algorithm, for 15 minutes at most.
+
+    Raises:
+        ConfigError: `url` is no address.
+        Unauthenticated: The platform does not accept the token, and says why as far as it may.
+        Unavailable: The platform, or the issuer that it asks, does not answer.
+    """
+    body = wire.encode(wire.Exchange(token=token, algorithm=str(name)))
+    try:
+        with httpx2.Client(base_url=url, timeout=httpx2.Timeout(60.0, connect=5.0), transport=transport) as http:
+            answer = _patiently(
+                lambda: http.post(EXCHANGE, content=body, headers={"content-type": "application/json"}),
+                httpx2.ConnectError,  # the others may mean that the platform has used the token
+            )
+        if answer.is_success:
+            return msgspec.json.decode(answer.content, type=wire.ExchangedKey)
+    except httpx2.InvalidURL as error:
+        raise errors.ConfigError(f"{url} is not an address ({error}); check PUSHPOINT_URL") from error
+    except (_Again, httpx2.TransportError, msgspec.DecodeError) as error:
+        why = str(error.__cause__ or error) or type(error).__name__
+        raise errors.Unavailable(f"{url} gives no key for the identity of this job ({why}); run it again") from error
+    failure: errors.Error = _error(answer)
+    raise failure
+
+
+def _patiently(send: Callable[[], httpx2.Response], retried: type[Exception]) -> httpx2.Response:
+    """Send a request again while the platform is busy, or fails in a way that allows it.
+
+    Returns:
+        The answer.
+
+    Raises:
+        _Again: It failed each time; the cause is the last failure.
+    """
+    for attempt in stamina.retry_context(on=_Again, attempts=5, timeout=15.0, wait_initial=0.2, wait_max=3.0):
+        with attempt:
+            try:
+                answer = send()
+            except retried as error:
+                raise _Again from error
+            if answer.status_code == 503 and attempt.num < 5:
+                raise _Again
+    return answer
 
 
 def _data(path: DataPath) -> str:
@@ -470,7 +634,7 @@ def _error(answer: httpx2.Response) -> errors.Error:
     if not isinstance(found, dict):
         found = {}
     message = str(found.get("reason") or found.get("message") or f"{answer.request.url} answered {answer.status_code}")
-    if answer.status_code == 401:
+    if answer.status_code == 401 and answer.request.url.path != EXCHANGE:
         message = f"{answer.request.url.host} does not accept this key; set PUSHPOINT_API_KEY to a valid one"
     kind = _PLAIN.get(str(found.get("error_type"))) or _BY_STATUS.get(answer.status_code)
     if kind is None:

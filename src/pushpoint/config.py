@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pushpoint.errors import ConfigError, MissingSetting, UnknownSetting
+from pushpoint.names import repository_url
 
 FILE = "pushpoint.toml"
 PUBLISH = ("revision", "minor", "major", "none")
@@ -27,7 +28,7 @@ class Setting:
 
     Attributes:
         name: In the file; with dashes.
-        kind: `text`, `seconds`, `list`, `choice` or `json`.
+        kind: `text`, `seconds`, `list`, `choice`, `json` or `repository`.
         default: Its value when nobody gives one.
         help: What it is for, in one line.
     """
@@ -64,6 +65,12 @@ SETTINGS = (
         name="collection", kind="text", default=None, help="Where models are stored [default: data://OWNER/ALGORITHM]"
     ),
     Setting(
+        name="repository",
+        kind="repository",
+        default=None,
+        help="The algorithm's repository on a git host [default: the platform's own]",
+    ),
+    Setting(
         name="publish",
         kind="choice",
         default="minor",
@@ -85,7 +92,9 @@ SETTINGS = (
 )
 """Every setting, in the order of the reference page. The defaults are the original Action's where it had them."""
 
-_OTHER_VARIABLES = frozenset({"PUSHPOINT_URL", "PUSHPOINT_API_KEY"})
+_OTHER_VARIABLES = frozenset(
+    {"PUSHPOINT_URL", "PUSHPOINT_API_KEY", "PUSHPOINT_ID_TOKEN", "PUSHPOINT_GIT_USER", "PUSHPOINT_GIT_TOKEN"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +108,7 @@ class Config:
     inference: str | None
     data: tuple[str, ...]
     collection: str | None
+    repository: str | None
     publish: str
     sample_input: str | None
     commit_email: str
@@ -187,19 +197,50 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Which platform, and with which key."""
+    """Which platform, and with which key; with none where CI vouches for the job."""
 
     url: str
-    key: Secret
+    key: Secret | None
     origin: str
 
 
-def credentials(environment: Mapping[str, str], profile: Path) -> Credentials:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitLogin:
+    """Who we are on a git host."""
+
+    user: str
+    token: Secret
+
+
+def git_login(environment: Mapping[str, str]) -> GitLogin | None:
+    """Find the user and token for the git host.
+
+    Args:
+        environment: Environment variables.
+
+    Returns:
+        Both; none where there is no token.
+
+    Raises:
+        ConfigError: The user's name cannot be one.
+
+    Source:
+        RFC 7617: a user name holds no colon. GitHub and GitLab take any name with a token.
+    """
+    token = environment.get("PUSHPOINT_GIT_TOKEN", "").strip()
+    user = environment.get("PUSHPOINT_GIT_USER", "").strip() or "git"
+    if ":" in user or not user.isprintable():
+        raise ConfigError("PUSHPOINT_GIT_USER holds a character that no user name has; set it to the name alone")
+    return GitLogin(user=user, token=Secret(token)) if token else None
+
+
+def credentials(environment: Mapping[str, str], profile: Path, *, is_vouched_for: bool = False) -> Credentials:
     """Find the platform's address and the key: ours, then the old platform's variables, then the profile.
 
     Args:
         environment: Environment variables.
         profile: The profile that `pushpoint serve` writes.
+        is_vouched_for: Whether CI gives the job an identity, so that it needs no key.
 
     Returns:
         Both, and where they came from; each of the two is looked for on its own.
@@ -222,13 +263,15 @@ def credentials(environment: Mapping[str, str], profile: Path) -> Credentials:
         raise MissingSetting("PUSHPOINT_URL", how="set it to the platform's address, or start one: pushpoint serve")
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"{url!r} is not an address; write it as http://HOST:PORT")
-    if not key:
+    if not key and not is_vouched_for:
         other = f" (the profile's is for {kept['url']} alone)" if kept.get("url") else ""
         raise MissingSetting(
             "PUSHPOINT_API_KEY",
-            how=f"set it to a key of yours{other}; a platform keeps its first in the file api-key of its home",
+            how=f"set it to a key of yours{other}; a platform keeps its first in the file api-key of its home; "
+            "or deploy from CI without one: give the job an identity (GitHub: `permissions: id-token: write`) and "
+            "trust its repository (pushpoint trust add)",
         )
-    return Credentials(url=url.rstrip("/"), key=Secret(key), origin=origin)
+    return Credentials(url=url.rstrip("/"), key=Secret(key) if key else None, origin=origin)
 
 
 def _first(environment: Mapping[str, str], *names: str) -> tuple[str, str]:
@@ -250,6 +293,8 @@ def _nearest(name: str, known: Sequence[str]) -> str | None:
 
 
 def _value(setting: Setting, value: Any, layer: str) -> Any:
+    if setting.kind == "repository" and isinstance(value, str):  # may hold a token, so it is not shown
+        return str(repository_url(value))
     wrong = ConfigError(f"`{setting.name}` in {layer} is {value!r}; {_EXPECTED[setting.kind]}")
     match setting.kind:
         case "json":
@@ -283,6 +328,7 @@ def _value(setting: Setting, value: Any, layer: str) -> Any:
 
 _EXPECTED = {
     "text": "write a text",
+    "repository": "write https://HOST/OWNER/NAME.git",
     "seconds": "write a number of seconds, 0 or more",
     "list": "write a list of paths",
     "choice": f"write one of {', '.join(PUBLISH)}",

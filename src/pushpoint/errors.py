@@ -21,6 +21,7 @@ Error
   Refused
   BuildFailed
   RolloutFailed
+    PreviewFailed
   Conflict
     AlreadyExists
     IllegalTransition
@@ -213,6 +214,14 @@ class RolloutFailed(Error):
     def __init__(self, reason: str, *, failure: Failure | None = None) -> None:
         self.reason, self.failure = reason, failure
         super().__init__(f"the release was not made live: {reason}")
+
+
+class PreviewFailed(RolloutFailed):
+    """The commit, deployed as it is, would not be made live."""
+
+    def __init__(self, reason: str, *, failure: Failure | None = None) -> None:
+        super().__init__(reason, failure=failure)
+        self.args = (f"the preview failed: {reason}",)
 
 
 class Conflict(Error):

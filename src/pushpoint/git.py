@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import base64
 import os
+import re
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
-from pushpoint.errors import ConfigError, PushRejected, Refused, Unauthenticated, Unavailable
+from pushpoint.errors import ConfigError, Error, NotFound, PushRejected, Refused, Unauthenticated, Unavailable
 
 _PASSED = (
     "PATH",
@@ -37,6 +40,11 @@ _SAFE = {
     "gc.auto": "0",
 }
 _SAFE |= {"protocol.https.allow": "always", "protocol.file.allow": "user", "credential.helper": ""}
+_SAFE |= {"http.followRedirects": "false"}  # a credential goes to the host it was given for, and to no other
+NOBODY = {"HOME": os.devnull, "XDG_CONFIG_HOME": os.devnull}
+"""Variables for a git that works for somebody else: the .netrc of who runs the platform is not for them."""
+_SHOWN = 600
+"""Characters of what a remote said that go into an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +54,42 @@ class Remote:
     Attributes:
         url: Without a credential.
         user: Basic authentication's user name.
-        password: Its password; the API key.
+        password: Its password: a key or a token; empty to ask as nobody.
+        advice: What to do when it is not accepted, as the end of a sentence.
+        more: Further settings for git, such as `http.curloptResolve`.
     """
 
     url: str
     user: str
     password: str
+    advice: str = "check PUSHPOINT_API_KEY"
+    more: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
         return f"Remote({self.url!r})"
 
-    def variables(self) -> dict[str, str]:
-        """Return the environment that authenticates git against this remote alone.
+    @property
+    def _token(self) -> str:
+        return base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+    def settings(self) -> dict[str, str]:
+        """Return the settings that authenticate git against this remote alone.
 
         Returns:
-            Variables for the git process.
+            Settings, which belong into git's environment.
         """
-        token = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
-        return settings({f"http.{self.url}.extraHeader": f"Authorization: Basic {token}"})
+        credential = {f"http.{self.url}.extraHeader": f"Authorization: Basic {self._token}"} if self.password else {}
+        return credential | dict(self.more)
+
+    def masked(self, text: str) -> str:
+        """Hide the credential in what the remote said, in case it repeats it.
+
+        Returns:
+            The text, cut to a length that can be shown.
+        """
+        for secret in (self._token, self.password) if self.password else ():
+            text = text.replace(secret, "********")
+        return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def settings(values: Mapping[str, str]) -> dict[str, str]:
@@ -98,6 +124,8 @@ def run(
     remote: Remote | None = None,
     stdin: bytes | None = None,
     isolated: bool = True,
+    timeout: float | None = None,
+    largest: int | None = None,
 ) -> bytes:
     """Run git and return what it printed.
 
@@ -108,6 +136,8 @@ def run(
         remote: Remote to authenticate against.
         stdin: Bytes for its standard input.
         isolated: Whether to leave the user's own git configuration out.
+        timeout: Seconds after which it and all it started are ended.
+        largest: Bytes that no file it writes may exceed.
 
     Returns:
         Its standard output.
@@ -116,33 +146,81 @@ def run(
         ConfigError: git is not installed, or refused the arguments or the repository.
         Unauthenticated: The remote did not accept the credential.
         Refused: The remote knows who asks, and says no.
-        Unavailable: The remote could not be reached.
+        NotFound: The remote has no such repository or branch.
+        Unavailable: The remote could not be reached, or not in time.
         PushRejected: The remote's branch moved meanwhile.
     """
     found = environment(isolated=isolated) | dict(variables or {})
     if remote:
-        credential = remote.variables()
-        if isolated:
-            credential = settings(_SAFE | {credential["GIT_CONFIG_KEY_0"]: credential["GIT_CONFIG_VALUE_0"]})
-        found |= credential
+        found |= settings((_SAFE if isolated else {}) | remote.settings())
+    command = ["git", *arguments]
+    if largest is not None:  # ulimit counts blocks of 512 bytes
+        command = ["sh", "-c", 'ulimit -f "$0" && exec git "$@"', str(largest // 512), *arguments]
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=directory, env=found, input=stdin, capture_output=True, check=False
+        process = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=found,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # the gits that it starts hold its pipes, so they must end with it
         )
     except FileNotFoundError as error:
         raise ConfigError("the git program is missing; install git") from error
-    if done.returncode == 0:
-        return done.stdout
-    said = done.stderr.decode(errors="replace").strip()
+    with process:
+        try:
+            out, err = process.communicate(stdin, timeout)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            where = f" against {remote.url}" if remote else ""
+            why = f"git {arguments[0]}{where} was stopped after {timeout:g} s"
+            raise Unavailable(f"{why}; try again later") from None
+    if process.returncode == 0:
+        return out
+    said = err.decode(errors="replace").strip()
     if remote is None:
-        raise ConfigError(f"git {arguments[0]} failed: {said or done.returncode}")
+        raise ConfigError(f"git {arguments[0]} failed: {said or process.returncode}")
+    refusal: Error = _refusal(remote, arguments[0], said)
+    raise refusal
+
+
+def _refusal(remote: Remote, act: str, said: str) -> Error:
+    shown = remote.masked(said)
+    status = found.group(1) if (found := re.search(r"error: (\d{3})\b", said)) else ""
+    if "hook declined" in said or "protected branch" in said:
+        return Refused(f"{remote.url} does not take the push: {shown}; let this user push to the branch")
     if "rejected" in said or "cannot lock ref" in said or "fetch first" in said:
-        raise PushRejected(f"{remote.url} moved meanwhile; fetch and push again")
-    if "Authentication failed" in said or "error: 401" in said or "could not read Username" in said:
-        raise Unauthenticated(f"{remote.url} did not accept the key; check PUSHPOINT_API_KEY")
-    if "error: 403" in said:  # the bare number may be a part of a port
-        raise Refused(f"{remote.url} refuses this key; ask its owner for one that may manage the algorithm")
-    raise Unavailable(f"git {arguments[0]} against {remote.url} failed: {said}; try again later")
+        return PushRejected(f"{remote.url} moved meanwhile; fetch and push again")
+    if "Authentication failed" in said or status == "401" or "could not read Username" in said:
+        why = "did not accept the key" if remote.password else "answers nobody without a user name and token"
+        return Unauthenticated(f"{remote.url} {why}; {remote.advice}")
+    if status == "403":
+        return Refused(f"{remote.url} refuses this key; ask its owner for one that may, and {remote.advice}")
+    if status.startswith("3"):
+        return ConfigError(f"{remote.url} answers with a redirection, which is not followed; write where it leads")
+    if "couldn't find remote ref" in said:
+        return NotFound(f"{remote.url} has no such branch, or no commit; push a first one there")
+    if status == "404" or "not found" in said:
+        return NotFound(f"{remote.url} does not exist, or not for who asks; check the address, and {remote.advice}")
+    if "File too large" in said or "signal 25" in said:
+        return ConfigError(f"{remote.url} is larger than is taken; keep models and data out of it")
+    if "fsck error" in said or "in fsck" in said:
+        return ConfigError(f"{remote.url} holds what git calls broken: {shown}; mend that commit there")
+    return Unavailable(f"git {act} against {remote.url} failed: {shown}; try again later")
+
+
+@cache
+def version() -> tuple[int, int]:
+    """Say which git is installed.
+
+    Returns:
+        Major and minor number.
+    """
+    found = re.search(rb"(\d+)\.(\d+)", run(["version"]))
+    return (int(found.group(1)), int(found.group(2))) if found else (0, 0)
 
 
 def text(arguments: Sequence[str], *, directory: Path, isolated: bool = True) -> str:

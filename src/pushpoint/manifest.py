@@ -42,7 +42,7 @@ class Provenance:
     """How a model was made; what is unknown is empty. The facts are those of SLSA's build provenance v1.
 
     Attributes:
-        builder: Where it ran: `github-actions`, `gitlab-ci` or `local`.
+        builder: Where it ran: `github-actions`, `gitlab-ci`, `jenkins` or `local`.
         event: What caused the run: `push`, `schedule` ...
         workflow_ref: The workflow file and its ref.
         workflow_sha: The workflow file's commit.
@@ -85,6 +85,7 @@ class Manifest:
         inputs: Digest of all that the model was made from.
         provenance: How it was made.
         notebook: What the executed notebook is, if one was run.
+        metrics: What the notebook showed as its metrics, finite numbers by name.
         previous: SHA-256 of the manifest before this one, so that they form a chain.
         extra: Keys of other tools, written back untouched.
     """
@@ -99,6 +100,7 @@ class Manifest:
     inputs: Digest
     provenance: Provenance
     notebook: Descriptor | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
     previous: Digest | None = None
     extra: Mapping[str, JSON] = field(default_factory=dict)
 
@@ -125,6 +127,7 @@ _OURS = (
     "notebook_sha256_hash",
     "notebook_size_bytes",
     "notebook_md5_hash",
+    "model_metrics",
 )
 
 
@@ -161,6 +164,8 @@ def write(manifest: Manifest) -> str:
             "notebook_size_bytes": manifest.notebook.size,
             "notebook_md5_hash": manifest.notebook.md5,
         }
+    if manifest.metrics:
+        known["model_metrics"] = dict(manifest.metrics)
     others = {key: value for key, value in manifest.extra.items() if key not in _OURS}
     return json.dumps(others | known, indent=2, ensure_ascii=True) + "\n"
 
@@ -200,10 +205,11 @@ def read(text: str) -> Manifest | None:
             notebook=_descriptor(found, "notebook", media_type="application/x-ipynb+json")
             if "notebook_sha256_hash" in found
             else None,
+            metrics=_numbers(found.get("model_metrics", {})),
             previous=_digest(found, "previous_manifest_sha256") if "previous_manifest_sha256" in found else None,
             extra=other_keys(text),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{FILE} is damaged at {error}; deploy again to write it anew") from error
 
 
@@ -257,6 +263,12 @@ def _descriptor(found: Mapping[str, JSON], prefix: str, *, media_type: str = OCT
 def _provenance(found: JSON) -> Provenance:
     known = {field.name for field in fields(Provenance)}
     return Provenance(**{name: _text(found, name) for name in found if name in known})
+
+
+def _numbers(found: JSON) -> dict[str, float]:
+    if not isinstance(found, dict) or not all(type(number) in {int, float} for number in found.values()):
+        raise TypeError("model_metrics")
+    return {name: float(number) for name, number in found.items()}
 
 
 def _text(found: Mapping[str, JSON], key: str) -> str:

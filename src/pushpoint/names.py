@@ -6,17 +6,25 @@ apart from a UUID by its shape (platform API, section 0).
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote_to_bytes
 
-from pushpoint.errors import InvalidName
+from pushpoint.errors import ConfigError, InvalidName
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,29}")
 _VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})", re.ASCII)
 _PATTERN = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?(?:\.[*x])?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_URL = re.compile(
+    r"(https?)://"
+    r"((?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]*[a-z0-9])?|\[[0-9a-f:.]+\])"
+    r"(?::([1-9]\d{0,4}))?"
+    r"((?:/[\w.~+%-]+)+)/?",
+    re.ASCII,
+)
 _LONGEST = 255  # bytes of a file's name
 _RULE = "use a letter, then letters, digits or underscores, at most 30 characters"
 
@@ -283,3 +291,101 @@ def stored_model_name(model: str, commit: str, sha256: str) -> str:
     tail = f"_{commit}_{sha256[:16]}{suffixes}"
     stem = name.removesuffix(suffixes).encode()[: _LONGEST - len(tail.encode())].decode(errors="ignore")
     return check_file_name(stem + tail)
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryUrl:
+    """Where a repository is on a git host, in a form that everybody reads in the same way.
+
+    Attributes:
+        scheme: `https` or `http`.
+        host: Name or address; an IPv6 address without brackets.
+        port: As written, or the scheme's.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{host}{port}{self.path}"
+
+    def is_same(self, other: RepositoryUrl) -> bool:
+        """Say whether two addresses mean one repository: hosts leave `.git` out at will, and case too.
+
+        Returns:
+            True if they do.
+        """
+        return str(self).removesuffix(".git").lower() == str(other).removesuffix(".git").lower()
+
+
+_PORTS = {"https": 443, "http": 80}
+
+
+def repository_url(text: str) -> RepositoryUrl:
+    """Read the address of a repository on a git host.
+
+    The grammar is narrow on purpose: two programs that read an odd address differently are how checks are got around.
+
+    Returns:
+        The address.
+
+    Raises:
+        ConfigError: It is none, or holds a credential; it is not repeated, for that reason.
+
+    Example:
+        >>> str(repository_url("https://GitHub.com/ann/sentiment.git/"))
+        'https://github.com/ann/sentiment.git'
+    """
+    head, slashes, rest = text.strip().partition("://")
+    authority, slash, path = rest.partition("/")
+    if "@" in authority:
+        raise ConfigError(
+            "the repository's address holds a user name or token, which must not stand there; "
+            "take it out, and set PUSHPOINT_GIT_USER and PUSHPOINT_GIT_TOKEN"
+        )
+    found = _URL.fullmatch(f"{head.lower()}{slashes}{authority.lower()}{slash}{path}")
+    wrong = ConfigError("the repository's address is not one; write it as https://HOST/OWNER/NAME.git")
+    if not found or len(text) > 500 or {".", ".."} & set(path.split("/")) or "%2f" in path.lower():
+        raise wrong
+    scheme, host, port = found.group(1), found.group(2), int(found.group(3) or _PORTS[found.group(1)])
+    try:
+        if host.startswith("["):
+            host = str(ipaddress.IPv6Address(host[1:-1]))
+        elif re.fullmatch(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)", host):  # such a host is a number to some: 127.1, 0x7f.1
+            host = str(ipaddress.IPv4Address(host))
+    except ValueError:
+        raise wrong from None
+    if port > 65535:
+        raise wrong
+    return RepositoryUrl(scheme, host, port, found.group(4))
+
+
+def check_branch(name: str) -> str:
+    """Check the name of a branch against git's rules, and a little more narrowly.
+
+    Returns:
+        The same name.
+
+    Raises:
+        InvalidName: It cannot be a branch.
+
+    Source:
+        git-check-ref-format(1).
+    """
+    parts = name.split("/")
+    if (
+        not name.isprintable()
+        or len(name) > 200
+        or name.startswith("-")
+        or any(char in " ~^:?*[\\" for char in name)
+        or ".." in name
+        or "@{" in name
+        or name == "@"
+        or any(not part or part.startswith(".") or part.endswith((".", ".lock")) for part in parts)
+    ):
+        raise InvalidName("branch", name, rule="write it as git shows it, without refs/heads/")
+    return name

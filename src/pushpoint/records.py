@@ -11,7 +11,7 @@ from datetime import datetime
 from pushpoint.digests import Descriptor
 from pushpoint.lifecycle import BuildState, DeploymentState
 from pushpoint.manifest import Manifest
-from pushpoint.names import AlgorithmName, Version
+from pushpoint.names import AlgorithmName, RepositoryUrl, Version
 
 SCOPES = frozenset({"call", "data", "manage"})
 """What a key may do: call algorithms, read and write data, change algorithms and push."""
@@ -34,11 +34,59 @@ class Actor:
         account: Whose identity it is; inside an algorithm, that of its caller.
         scopes: Some of `SCOPES`.
         through: Owner of the algorithm that acts for the account, if one does.
+        limit: What the key is limited to, if CI got it for its identity.
     """
 
     account: Account
     scopes: frozenset[str]
     through: str | None = None
+    limit: Limit | None = None
+
+    @property
+    def run(self) -> str | None:
+        """The run of CI that acts for the account, for the history."""
+        return self.limit.run if self.limit else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """All that a key is good for which CI got for its identity: to deploy one algorithm.
+
+    Attributes:
+        collection: The owner's collection that its models go to.
+        run: The run of CI, in words.
+    """
+
+    algorithm_id: str
+    algorithm: AlgorithmName
+    collection: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publisher:
+    """Which runs of CI may deploy an algorithm without a key.
+
+    Attributes:
+        issuer: Who vouches for the runs; the address that their tokens name.
+        repository: Its name at the issuer.
+        repository_id: Its number there; none until the first deploy.
+        ref: Full, or with `*` for anything but a slash.
+        workflow: File that must define the run; none for any.
+        environment: Environment that the job must be in; none for any.
+        collection: The owner's collection that the models go to.
+    """
+
+    id: str
+    algorithm_id: str
+    issuer: str
+    repository: str
+    repository_id: str | None
+    ref: str
+    workflow: str | None
+    environment: str | None
+    collection: str
+    created: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +109,26 @@ class Algorithm:
     created: datetime
     generation: int
     live: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmSource:
+    """The repository on a git host that an algorithm is built from.
+
+    Attributes:
+        branch: The branch that is built; none for the one that the host's HEAD names.
+        username: Who the platform fetches as; none to fetch as nobody.
+        token: That user's token, sealed.
+        webhook_secret: What the host signs its deliveries with, sealed.
+    """
+
+    algorithm_id: str
+    url: RepositoryUrl
+    branch: str | None
+    username: str | None
+    token: str | None
+    webhook_secret: str
+    created: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +175,7 @@ class Deployment:
         generation: Which one in the algorithm's history; none until it was live.
         is_rollback: Whether an older release was asked for on purpose.
         reason: Why it failed or was superseded; empty otherwise.
+        run: The run of CI that asked for it without a key of its own; none otherwise.
     """
 
     id: str
@@ -118,6 +187,7 @@ class Deployment:
     is_rollback: bool
     reason: str
     actor: str
+    run: str | None
     created: datetime
     live_since: datetime | None
 

@@ -14,9 +14,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from uv import find_uv_bin
 
 NOBODY = "65534"
 SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
@@ -156,6 +158,31 @@ class Sandbox:
             else:
                 command += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", os.devnull, str(path)]
         return [*command, "--chdir", str(directory), "--", *argv]
+
+    def around_uv(self, code: Path) -> Callable[[Sequence[str], Sequence[Path]], Sequence[str]]:
+        """Say how uv is confined while it makes an environment from the requirements in a folder.
+
+        Args:
+            code: The folder; it is shown read-only.
+
+        Returns:
+            What `environments.make_environment` takes as `contained`: the network is reachable, for packages.
+        """
+        shown = [code, Path(find_uv_bin())]
+        shown += [Path(os.environ[name]) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
+
+        def contained(argv: Sequence[str], writable: Sequence[Path]) -> Sequence[str]:
+            return self.command(
+                argv,
+                variables={},
+                directory=code,
+                scratch=writable[0],
+                readable=shown,
+                writable=writable[1:],
+                network=True,
+            )
+
+        return contained
 
 
 def find_sandbox() -> Sandbox:

@@ -38,7 +38,7 @@ _OURS = re.compile(
     r"(PUSHPOINT|ALGORITHMIA|INPUT|GIT_CONFIG)_.*"
     r"|GITHUB_(TOKEN|ENV|PATH|OUTPUT|STEP_SUMMARY|STATE)|GH_TOKEN|GH_ENTERPRISE_TOKEN|GITHUB_ENTERPRISE_TOKEN"
     r"|ACTIONS_.*(TOKEN|URL).*"
-    r"|CI_\w*(TOKEN|PASSWORD|JWT)\w*"
+    r"|CI_\w*(TOKEN|PASSWORD|JWT)\w*|CI_REPOSITORY_URL"
     r"|(GIT|SSH)_ASKPASS|SSH_(AUTH_SOCK|AGENT_PID)|GIT_SSH(_COMMAND)?|DOCKER_HOST"
 )
 
@@ -94,6 +94,7 @@ class Trained:
     python: str
     lock_sha256: str
     cells: float
+    metrics: dict[str, float]
 
 
 def scrub(environment: Mapping[str, str], secrets: Sequence[str]) -> dict[str, str]:
@@ -189,6 +190,7 @@ def _train(job: Job, tell: Callable[[Event], None]) -> Trained:
     how = "reused" if environment.reused else "made"
     tell(Event(kind="environment", text=how, seconds=environment.seconds))
     from pushpoint.notebooks import execute
+    from pushpoint.notebooks.evidence import Evidence, gather
 
     variables = dict(os.environ)
     variables["PATH"] = f"{environment.path / 'bin'}{os.pathsep}{variables.get('PATH', os.defpath)}"
@@ -196,24 +198,31 @@ def _train(job: Job, tell: Callable[[Event], None]) -> Trained:
     variables.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait do not spin: CI machines are shared
     variables["PYTHONPATH"] = job.runtime
     notebook = Path(job.notebook)
-    execution = execute(
-        notebook,
-        output=Path(job.output),
-        python=environment.python,
-        directory=notebook.parent,
-        variables=variables,
-        cell_timeout=job.cell_timeout or None,
-        timeout=job.timeout or None,
-        say=lambda event: tell(
-            Event(kind=event.kind, text=str(_text(event.text)), cell=event.cell, seconds=event.seconds)
-        ),
-    )
+    threading.Thread(target=import_module, args=("pushpoint.notebooks.rendering",), daemon=True).start()  # it is slow
+    evidence, output = Evidence(metrics={}), Path(job.output)
+    try:
+        execution = execute(
+            notebook,
+            output=output,
+            python=environment.python,
+            directory=notebook.parent,
+            variables=variables,
+            cell_timeout=job.cell_timeout or None,
+            timeout=job.timeout or None,
+            say=lambda event: tell(
+                Event(kind=event.kind, text=str(_text(event.text)), cell=event.cell, seconds=event.seconds)
+            ),
+        )
+    finally:
+        if output.exists():
+            evidence = gather(output, say=lambda line: tell(Event(kind="line", text=str(_text(line)))))
     return Trained(
         started=execution.started,
         finished=execution.finished,
         python=platform.python_version(),
         lock_sha256=hashlib.sha256(environment.lock.encode()).hexdigest(),
         cells=sum(cell.seconds for cell in execution.cells),
+        metrics=evidence.metrics,
     )
 
 

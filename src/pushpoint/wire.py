@@ -7,7 +7,7 @@ read by the client with one definition. Neither the registry nor the deploy ever
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +16,7 @@ import msgspec
 from pushpoint import manifest as manifests
 from pushpoint.errors import InvalidRequest, Unavailable
 from pushpoint.lifecycle import BuildState, DeploymentState
-from pushpoint.records import Algorithm, Build, Deployment, File, Release
+from pushpoint.records import Algorithm, AlgorithmSource, Build, Deployment, File, Publisher, Release
 
 T = TypeVar("T")
 JSON = Any
@@ -126,6 +126,7 @@ class ReleaseView:
     source: Source | None
     inputs: str | None
     provenance: dict[str, str]
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +143,7 @@ class DeploymentView:
     created: datetime
     live_since: datetime | None
     release: ReleaseView
+    run: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,11 +156,94 @@ class RollOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewPublisher:
+    """Ask for runs of CI to be trusted."""
+
+    repository: str
+    issuer: str
+    ref: str = "refs/heads/main"
+    workflow: str | None = None
+    environment: str | None = None
+    repository_id: str | None = None
+    collection: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublisherView:
+    """A trusted publisher, as shown; without a `repository_id` until its first deploy."""
+
+    id: str
+    issuer: str
+    repository: str
+    repository_id: str | None
+    ref: str
+    workflow: str | None
+    environment: str | None
+    collection: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """Ask for a key, with the identity that CI gave: a token, and the algorithm as OWNER/NAME."""
+
+    token: str
+    algorithm: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangedKey:
+    """A key for deploying one algorithm; `expires` is in seconds from now."""
+
+    key: str
+    expires: float
+    scopes: list[str]
+    algorithm: str
+    collection: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountView:
     """Whose key this is."""
 
     name: str
     scopes: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSource:
+    """Ask for an algorithm to be built from a repository on a git host."""
+
+    url: str
+    branch: str | None = None
+    user: str | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceView:
+    """Where an algorithm is built from; the secret is shown once, when it was made."""
+
+    url: str
+    branch: str | None
+    user: str | None
+    webhook_url: str
+    webhook_secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """Whether the platform can fetch an algorithm's source."""
+
+    scm_connection_status: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """A commit of an algorithm's repository."""
+
+    commit: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +295,7 @@ def release_view(release: Release, *, live: Deployment | None, state: Deployment
         source=_source(manifest),
         inputs=manifest.inputs if manifest else None,
         provenance={name: value for name, value in asdict(manifest.provenance).items() if value} if manifest else {},
+        metrics=dict(manifest.metrics) if manifest else {},
     )
 
 
@@ -227,9 +313,29 @@ def deployment_view(deployment: Deployment, *, live: Deployment | None) -> Deplo
         is_rollback=deployment.is_rollback,
         reason=deployment.reason,
         actor=deployment.actor,
+        run=deployment.run,
         created=deployment.created,
         live_since=deployment.live_since,
         release=release_view(deployment.release, live=live, state=deployment.state),
+    )
+
+
+def publisher_view(publisher: Publisher) -> PublisherView:
+    """Show a trusted publisher.
+
+    Returns:
+        Its shape on the wire.
+    """
+    return PublisherView(
+        id=publisher.id,
+        issuer=publisher.issuer,
+        repository=publisher.repository,
+        repository_id=publisher.repository_id,
+        ref=publisher.ref,
+        workflow=publisher.workflow,
+        environment=publisher.environment,
+        collection=publisher.collection,
+        created=publisher.created,
     )
 
 
@@ -302,8 +408,44 @@ _SETTINGS: dict[str, JSON] = {
 }
 
 
+SCMS = {
+    "internal": "",
+    "github": "https://github.com",
+    "gitlab": "https://gitlab.com",
+    "bitbucket": "https://bitbucket.org",
+}
+"""The old platform's names of git hosts, and where those are."""
+
+
+def scm_object(name: str) -> dict[str, JSON]:
+    """Show a git host (platform API, section 2.11).
+
+    Returns:
+        Its shape on the wire.
+    """
+    return {"id": name, "name": name, "provider": name, "default": name == "internal", "enabled": True}
+
+
+def source_object(source: AlgorithmSource | None) -> dict[str, JSON]:
+    """Show where an algorithm is built from, inside its object.
+
+    Returns:
+        Its shape on the wire; what hosts the old platform did not know are `git`.
+    """
+    if source is None:
+        return {"scm": scm_object("internal")}
+    name = next((name for name, url in SCMS.items() if url == f"https://{source.url.host}"), "git")
+    found = {"scm": scm_object(name), "repository_url": str(source.url)}
+    return found | ({"branch": source.branch} if source.branch else {})
+
+
 def algorithm_object(
-    algorithm: Algorithm, *, build: Build | None = None, release: Release | None = None, log: str | None = None
+    algorithm: Algorithm,
+    *,
+    build: Build | None = None,
+    release: Release | None = None,
+    log: str | None = None,
+    source: AlgorithmSource | None = None,
 ) -> dict[str, JSON]:
     """Show an algorithm, or one version of it (platform API, section 2.2).
 
@@ -312,6 +454,7 @@ def algorithm_object(
         build: The build of the version that is meant.
         release: Its release, if it is published.
         log: Text of the build's log, where a compilation was asked for.
+        source: The repository on a git host, where the reader may know of it.
 
     Returns:
         Its shape on the wire; what is unknown is left out.
@@ -321,7 +464,7 @@ def algorithm_object(
         "name": algorithm.name.name,
         "details": {"label": algorithm.label, "summary": algorithm.summary, "tagline": algorithm.tagline},
         "settings": _SETTINGS | algorithm.settings,
-        "source": {"scm": {"id": "internal", "provider": "internal", "default": True, "enabled": True}},
+        "source": source_object(source),
         "resource_type": "algorithm",
         "self_link": f"/v1/algorithms/{algorithm.name}",
     }

@@ -106,6 +106,32 @@ def test_facts_come_from_ci_where_it_tells_them(platform: Platform, repository: 
     assert source.ref == source.commit
 
 
+JENKINS = {"JENKINS_URL": "https://jenkins.example/"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "ref"),
+    [
+        ({"CI_COMMIT_TAG": "v1"}, "refs/tags/v1"),
+        ({"CI_MERGE_REQUEST_REF_PATH": "refs/merge-requests/7/head"}, "refs/merge-requests/7/head"),
+        (JENKINS | {"BRANCH_NAME": "main", "GIT_BRANCH": "main"}, "refs/heads/main"),
+        (JENKINS | {"BRANCH_NAME": "feature/x"}, "refs/heads/feature/x"),
+        (JENKINS | {"GIT_BRANCH": "origin/feature/x"}, "refs/heads/feature/x"),
+        (JENKINS | {"BRANCH_NAME": "PR-7", "CHANGE_ID": "7", "CHANGE_BRANCH": "better"}, "refs/heads/better"),
+        (JENKINS | {"BRANCH_NAME": "v1", "TAG_NAME": "v1"}, "refs/tags/v1"),
+        (JENKINS | {"GIT_BRANCH": "detached"}, ""),
+        (JENKINS, ""),
+        ({"BRANCH_NAME": "main", "TAG_NAME": "v1"}, ""),
+    ],
+)
+def test_the_ref_of_a_detached_checkout_is_what_ci_says(
+    platform: Platform, repository: Repository, variables: dict[str, str], ref: str
+) -> None:
+    repository.git("checkout", "--quiet", "--detach")
+    source = plan(repository, platform, variables).source
+    assert source.ref == (ref or source.commit)
+
+
 @pytest.mark.parametrize(
     ("url", "name"),
     {

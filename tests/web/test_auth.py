@@ -30,6 +30,12 @@ MANAGEMENT = [
     ("POST", "/v1/algorithms/{owner}", "manage"),
     ("GET", ALGORITHM, "call"),
     ("PUT", ALGORITHM, "manage"),
+    ("GET", f"{ALGORITHM}/source", "manage"),
+    ("PUT", f"{ALGORITHM}/source", "manage"),
+    ("DELETE", f"{ALGORITHM}/source", "manage"),
+    ("POST", f"{ALGORITHM}/source/secret", "manage"),
+    ("POST", f"{ALGORITHM}/source/reset", "manage"),
+    ("GET", f"{ALGORITHM}/scm/status", "manage"),
     ("POST", f"{ALGORITHM}/compile", "manage"),
     ("GET", f"{ALGORITHM}/builds", "manage"),
     ("GET", f"{ALGORITHM}/builds/{{build_id}}", "manage"),
@@ -44,6 +50,9 @@ MANAGEMENT = [
     ("GET", f"{ALGORITHM}/deployments", "manage"),
     ("POST", f"{ALGORITHM}/deployments", "manage"),
     ("GET", f"{ALGORITHM}/deployments/{{deployment_id}}", "manage"),
+    ("GET", f"{ALGORITHM}/publishers", "manage"),
+    ("POST", f"{ALGORITHM}/publishers", "manage"),
+    ("DELETE", f"{ALGORITHM}/publishers/{{publisher_id}}", "manage"),
 ]
 RAW = [
     ("POST", "/v1/algo/{owner}/{name}", "call"),
@@ -88,6 +97,7 @@ class Tenants:
             build_id=self.commit,
             selector="latest",
             deployment_id="x",
+            publisher_id="x",
         )
 
     def ask(self, method: str, pattern: str, *, key: str | None, is_there: bool = True) -> Answer:
@@ -117,10 +127,12 @@ def test_the_table_above_has_every_route() -> None:
     assert routes == set(MANAGEMENT)
 
 
-def test_only_the_two_health_routes_are_open() -> None:
+def test_only_health_and_what_is_signed_instead_and_the_exchange_of_identities_are_open() -> None:
     assert {path for handler in ROUTES if handler.opt["scope"] == guards.OPEN for path in handler.paths} == {
         "/live",
         "/ready",
+        "/v1/algorithms/{owner:str}/{name:str}/scm/webhook",
+        "/v1/keys/exchange",
     }
 
 
@@ -354,7 +366,9 @@ def test_another_tenants_public_algorithm_may_be_called_and_no_more(tenants: Ten
     for method, pattern, _ in MANAGEMENT:
         if "{name}" not in pattern:
             continue
-        path = pattern.format(owner="bob", name="thief", build_id="x", selector="latest", deployment_id="x")
+        path = pattern.format(
+            owner="bob", name="thief", build_id="x", selector="latest", deployment_id="x", publisher_id="x"
+        )
         answer = ask(tenants.platform, method, path, b"{}", headers=JSON)
         reads = method == "GET" and (pattern == ALGORITHM or "/versions" in pattern)
         assert answer.status == (200 if reads else 403), pattern

@@ -50,7 +50,7 @@ def main() -> int:
         why = f"this is a bug in Pushpoint: {type(error).__name__}; please report it with the end of the log"
         report.command("error", why, title="Pushpoint")
         page, code = summary.Page(status="failed", why=why), 1
-    page = replace(page, seconds={**report.seconds, "all": round(time.monotonic() - began, 3)})
+    page = replace(page, files=run.left(), seconds={**report.seconds, "all": round(time.monotonic() - began, 3)})
     _append("GITHUB_STEP_SUMMARY", summary.write(page))
     _append("GITHUB_OUTPUT", "".join(_output(name, value) for name, value in outputs(page).items()))
     report.command("notice" if code == 0 else "error", printable(_verdict(page)), title="Pushpoint")

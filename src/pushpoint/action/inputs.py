@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
+from pushpoint import identity
 from pushpoint.config import SETTINGS, Secret
 from pushpoint.errors import ConfigError, Refused
 
@@ -25,6 +26,7 @@ OWN = {
     "retrain": "true trains although nothing changed [default: true when started by hand or by schedule]",
     "force": "true deploys although something newer is live",
     "github-token": "Token with deployments: write, to show the deployment's status on GitHub",
+    "cache": "Whether environments are kept between runs: true, false [default: true on GitHub's own machines]",
     "environment": "Name of the GitHub environment whose deployment status is set [default: the algorithm's name]",
 }
 """Inputs besides the settings: name -> help."""
@@ -60,7 +62,7 @@ class Inputs:
     """
 
     settings: Mapping[str, str]
-    variables: Mapping[str, str]
+    variables: Mapping[str, str] = field(repr=False)
     secrets: tuple[Secret, ...]
     mode: str
     deploy_branch: str
@@ -119,6 +121,8 @@ def read(given: Mapping[str, str], environment: Mapping[str, str]) -> Inputs:
             ("PUSHPOINT_GIT_TOKEN", "git-token"),
         )
     }
+    if not variables["PUSHPOINT_API_KEY"]:
+        variables |= {name: environment.get(name, "") for name in (identity.GIVEN, identity.ASK, identity.ASK_WITH)}
     token = found.get("github-token")
     return Inputs(
         settings={setting.name: found[setting.name] for setting in SETTINGS if setting.name in found},

@@ -5,22 +5,29 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from stamina import instrumentation
 
 from pushpoint import errors
 from pushpoint.action import events
 from pushpoint.action.inputs import Inputs
-from pushpoint.action.summary import Page
+from pushpoint.action.summary import Case, Page
 from pushpoint.cli import exit_code
 from pushpoint.cli.deploy import run as deploy
-from pushpoint.cli.settings import client_for, read_settings
+from pushpoint.cli.settings import read_settings
 from pushpoint.client import Client
-from pushpoint.config import Config, credentials
+from pushpoint.config import Config, git_login
+from pushpoint.deploy.access import open_client
 from pushpoint.deploy.blame import Place, blame
-from pushpoint.deploy.plan import Plan, is_up_to_date, make_plan, top_of
+from pushpoint.deploy.plan import STATE, Plan, is_up_to_date, make_plan, top_of, working_alone
+from pushpoint.deploy.preview import Compared, compare, preview
 from pushpoint.errors import ConfigError, MissingSetting
+from pushpoint.github import Announcement, announced
+from pushpoint.identity import is_offered
 from pushpoint.report import GitHubReport, printable
 from pushpoint.wire import DeploymentView
 
@@ -34,12 +41,18 @@ class Run:
         report: Tells what happens.
         plan: Once there is one.
         live: What is live, as far as it was looked at.
+        before: What was live before this run.
+        metrics: Of a preview.
+        cases: Of a preview.
     """
 
     environment: Mapping[str, str]
     report: GitHubReport
     plan: Plan | None = None
     live: DeploymentView | None = None
+    before: DeploymentView | None = None
+    metrics: Mapping[str, Compared] = field(default_factory=dict)
+    cases: list[Case] = field(default_factory=list)
 
     def all(self, asked: Inputs) -> Page:
         """Do what the event may.
@@ -65,7 +78,7 @@ class Run:
             case "deploy":
                 return self._deploy(asked, config, top, decision)
             case "preview":
-                raise NotImplementedError
+                return self._preview(asked, config, top, decision)
             case "plan":
                 return self._plan(asked, config, top, decision)
 
@@ -80,8 +93,37 @@ class Run:
             return Page(status="superseded", why=str(error), plan=self.plan), 0
         place = blame(error, self.plan) if self.plan else None
         self.complain(error, place)
-        page = Page(status="failed", why=str(error), plan=self.plan, place=place, deployment=self.live)
+        page = Page(
+            status="failed",
+            why=str(error),
+            plan=self.plan,
+            place=place,
+            deployment=self.live,
+            metrics=self.metrics,
+            cases=self.cases,
+            plots=self.plots(),
+        )
         return page, exit_code(error)
+
+    def left(self) -> list[str]:
+        """List what the training left for `upload-artifact`.
+
+        Returns:
+            Paths relative to the checkout.
+        """
+        if self.plan is None:
+            return []
+        root = Path(self.plan.root)
+        found = (root / STATE / self.plan.source.commit[:12]).rglob("*")
+        return sorted(str(path.relative_to(root)) for path in found if path.is_file())
+
+    def plots(self) -> list[Path]:
+        """List the pictures among them.
+
+        Returns:
+            Their paths.
+        """
+        return [Path(self.plan.root) / path for path in self.left() if "/plot-" in path] if self.plan else []
 
     def complain(self, error: errors.Error, place: Place | None) -> None:
         """Write an error as an annotation."""
@@ -97,29 +139,76 @@ class Run:
         )
 
     def _deploy(self, asked: Inputs, config: Config, top: Path, decision: events.Decision) -> Page:
-        with _connect(asked) as client:
+        client, secrets = _connect(asked, config)
+        with client, self._announced(asked, config) as announcement:
             done = deploy(
                 config,
                 top,
                 client=client,
+                login=git_login(asked.variables),
                 report=self.report,
-                secrets=[secret.reveal() for secret in asked.secrets],
+                secrets=secrets,
                 force=asked.force,
                 retrain=decision.retrain if asked.retrain is None else asked.retrain,
                 planned=lambda plan: self._note(plan, client),
             )
-        self.live = done.live
+            self.before, self.live = self.live, done.live
+            if announcement and done.live:
+                announcement.environment_url = done.plan.endpoint
+                announcement.description = f"version {done.live.release.version}"
         if done.live is None:
             return Page(status="built", why="`publish` is none: built, and not published", plan=done.plan)
         if done.unchanged:
             why = "what is live was made from the same inputs; `retrain: true` trains again"
             return Page(status="unchanged", why=why, plan=done.plan, deployment=done.live)
-        return Page(status="deployed", why=decision.why, plan=done.plan, deployment=done.live)
+        metrics = compare(done.live.release.metrics, self.before.release.metrics if self.before else {})
+        return Page(
+            status="deployed",
+            why=decision.why,
+            plan=done.plan,
+            deployment=done.live,
+            metrics=metrics,
+            plots=self.plots(),
+        )
+
+    def _announced(self, asked: Inputs, config: Config) -> AbstractContextManager[Announcement | None]:
+        if asked.github_token is None:
+            return nullcontext()
+        return announced(
+            self.environment,
+            asked.github_token,
+            commit=self.environment.get("GITHUB_SHA", ""),
+            name=asked.environment or config.algorithm,
+            warn=self.report.warn,
+        )
+
+    def _preview(self, asked: Inputs, config: Config, top: Path, decision: events.Decision) -> Page:
+        secrets = [secret.reveal() for secret in asked.secrets]
+        with _optional(asked, config) as client:
+            with self.report.step("plan"):
+                plan = make_plan(config, top, client=client, environment=self.environment)
+                self._note(plan, client)
+            with working_alone(plan, self.report):
+                made = preview(plan, client=client, report=self.report, secrets=secrets)
+        self.cases = [Case(name=case.name, wrong=case.wrong) for case in made.cases]
+        self.metrics = made.metrics
+        if made.error:
+            raise made.error
+        return Page(
+            status="previewed",
+            why=f"{decision.why}; all {len(made.cases)} cases passed",
+            plan=plan,
+            deployment=self.live,
+            metrics=made.metrics,
+            cases=self.cases,
+            plots=self.plots(),
+        )
 
     def _plan(self, asked: Inputs, config: Config, top: Path, decision: events.Decision) -> Page:
         why = decision.why
-        with self.report.step("plan"), _connect(asked) as client:
-            plan = make_plan(config, top, client=client, environment=self.environment)
+        with self.report.step("plan"), _optional(asked, config) if decision.trusted else nullcontext() as client:
+            login = git_login(asked.variables)
+            plan = make_plan(config, top, client=client, environment=self.environment, login=login)
             self._note(plan, client)
             if is_up_to_date(plan, self.live):
                 why = "nothing changed since what is live: a deploy would do nothing"
@@ -137,10 +226,19 @@ class Run:
             )
 
 
-def _connect(asked: Inputs) -> Client:
+def _optional(asked: Inputs, config: Config) -> AbstractContextManager[Client | None]:
+    # without address and key there is nothing to compare with, and nothing else is missing
+    given = asked.variables
+    can = given.get("PUSHPOINT_URL") and (given.get("PUSHPOINT_API_KEY") or is_offered(given))
+    return _connect(asked, config)[0] if can else nullcontext()
+
+
+def _connect(asked: Inputs, config: Config) -> tuple[Client, list[str]]:
     if not asked.variables.get("PUSHPOINT_URL"):
         raise MissingSetting("url", how="write the platform's address (`algorithmia_api` in an old workflow)")
-    return client_for(credentials(asked.variables, Path(os.devnull)))
+    instrumentation.set_on_retry_hooks(())  # they write between the workflow commands
+    client, secrets = open_client(asked.variables, Path(os.devnull), lambda: config.algorithm)
+    return client, [*secrets, *(secret.reveal() for secret in asked.secrets)]
 
 
 def _payload(path: str) -> dict[str, Any]:

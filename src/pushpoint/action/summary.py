@@ -5,23 +5,21 @@ Commit messages, names and errors are other people's text: they stand in code bl
 
 from __future__ import annotations
 
-import base64
 import html
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pushpoint.deploy.blame import Place
 from pushpoint.deploy.plan import Plan
+from pushpoint.deploy.preview import Compared
 from pushpoint.report import printable
 from pushpoint.wire import DeploymentView
 
 LIMIT = 1_000_000
 """Bytes; GitHub refuses a summary above 1 MiB."""
-PICTURES = 600_000
-"""Bytes of them that plots may take."""
 TITLES = {
     "deployed": "✅ Live",
     "unchanged": "✅ Nothing to do",
@@ -49,7 +47,7 @@ class Page:
         status: A key of `TITLES`.
         why: Why this was done, or the cause of the failure.
         place: What to mend.
-        metrics: Name to the new value and the live one.
+        metrics: By name, of the new model and of the one that was live.
         plots: Images that the notebook made.
         files: What is left for `upload-artifact`.
         seconds: Of each step.
@@ -60,7 +58,7 @@ class Page:
     plan: Plan | None = None
     place: Place | None = None
     deployment: DeploymentView | None = None
-    metrics: Mapping[str, tuple[float | None, float | None]] | None = None
+    metrics: Mapping[str, Compared] = field(default_factory=dict)
     cases: Sequence[Case] = ()
     plots: Sequence[Path] = ()
     files: Sequence[str] = ()
@@ -99,7 +97,7 @@ def _parts(page: Page) -> Iterator[str]:
     if page.deployment and page.plan and page.status in {"deployed", "unchanged"}:
         yield _call(page.plan, page.deployment)
     yield _facts(page)
-    yield _metrics(page.metrics or {})
+    yield _metrics(page.metrics)
     if page.cases:
         cases = [
             ("✅" if case.wrong is None else "❌", _inline(case.name), _inline(case.wrong or "")) for case in page.cases
@@ -155,33 +153,19 @@ def _facts(page: Page) -> str:
     return _table(("", ""), rows) if rows else ""
 
 
-def _metrics(metrics: Mapping[str, tuple[float | None, float | None]]) -> str:
+def _metrics(metrics: Mapping[str, Compared]) -> str:
     if not metrics:
         return ""
-    rows = []
-    for name, (new, live) in metrics.items():
-        difference = f"{new - live:+.4g}" if new is not None and live is not None else ""
-        rows.append((_inline(name), _number(new), _number(live), difference))
-    return "### Metrics\n\n" + _table(("metric", "this run", "live before", "difference"), rows)
+    rows = [
+        (_inline(name), _number(one.new), _number(one.live), f"{one.difference:+.4g}" if one.difference else "")
+        for name, one in metrics.items()
+    ]
+    return "### Metrics\n\n" + _table(("metric", "this model", "live before", "difference"), rows)
 
 
 def _plots(plots: Sequence[Path]) -> str:
-    # Whether a viewer shows inlined pictures is the viewer's choice; the file's name stands beside each.
-    parts, left = [], PICTURES
-    for path in plots:
-        kind = {"png": "image/png", "svg": "image/svg+xml"}.get(path.suffix.lstrip("."))
-        if kind is None or not path.is_file() or path.is_symlink():
-            continue
-        size = path.stat().st_size * 4 // 3
-        if size <= left:
-            left -= size
-            picture = base64.b64encode(path.read_bytes()).decode()
-            parts.append(
-                f'<img alt="{html.escape(path.name)}" src="data:{kind};base64,{picture}">\n\n{_inline(path.name)}'
-            )
-        else:
-            parts.append(f"{_inline(path.name)} is too large to be shown here")
-    return "### Plots\n\n" + "\n\n".join(parts) if parts else ""
+    # GitHub shows no picture that is not at a public address, so it is said where they are.
+    return "### Plots\n\n" + "\n".join(f"- {_inline(path.name)}" for path in plots) if plots else ""
 
 
 def code(text: str, language: str = "text") -> str:

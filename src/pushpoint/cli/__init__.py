@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pushpoint import errors
+from pushpoint.cli import trust
 from pushpoint.cli.call import call
 from pushpoint.cli.config import config
 from pushpoint.cli.demo import demo
@@ -22,9 +23,11 @@ from pushpoint.cli.deploy import deploy
 from pushpoint.cli.logs import logs
 from pushpoint.cli.new import new
 from pushpoint.cli.plan import plan
+from pushpoint.cli.preview import preview
 from pushpoint.cli.releases import releases
 from pushpoint.cli.rollback import rollback
 from pushpoint.cli.serve import serve
+from pushpoint.cli.source import source
 from pushpoint.cli.verify import verify
 from pushpoint.report import printable
 
@@ -74,8 +77,10 @@ def _pushpoint(
     pass
 
 
-for _command in (new, plan, deploy, call, releases, rollback, logs, verify, config, serve, demo):
+for _command in (new, plan, preview, deploy, call, releases, rollback, logs, verify, config, serve, demo):
     app.command()(_command)
+app.add_typer(source)
+app.add_typer(trust.app)
 
 
 def exit_code(error: errors.Error) -> int:

@@ -46,7 +46,7 @@ def call(
         body, kind = json_input.encode(), "application/json"
     else:
         body, kind = _read(file), "application/octet-stream"
-    with connect() as client:
+    with connect("/".join(algorithm.removeprefix("algo://").split("/")[:2])) as client:
         owner = client.account().name if algorithm.removeprefix("algo://").count("/") < 2 else None
         result = client.call(reference(algorithm, owner=owner), body, content_type=kind, timeout=timeout, stdout=stdout)
     if json:

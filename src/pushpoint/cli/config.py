@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pushpoint.cli.settings import Json, read_settings, who, with_settings
-from pushpoint.config import SETTINGS
+from pushpoint.cli.settings import Json, profile_path, read_settings, with_settings
+from pushpoint.config import SETTINGS, credentials
 from pushpoint.errors import ConfigError
 from pushpoint.report import tables
 
@@ -21,6 +22,7 @@ from pushpoint.report import tables
 @with_settings
 def config(flags: Mapping[str, Any], json: Json = False) -> None:
     """Show each setting's value and the layer it came from: default, pushpoint.toml, environment or flag."""
+    from pushpoint import identity
     from pushpoint.deploy.plan import top_of
 
     resolved = read_settings(top_of(Path.cwd()), flags)
@@ -33,8 +35,9 @@ def config(flags: Mapping[str, Any], json: Json = False) -> None:
     rows = [(setting, derived.get(setting) if value is None else value, origin) for setting, value, origin in rows]
     problem = ""
     try:
-        found = who()
-        rows += [("url", found.url, found.origin), ("api-key", str(found.key), found.origin)]
+        found = credentials(os.environ, profile_path(), is_vouched_for=identity.is_offered(os.environ))
+        key = str(found.key) if found.key else "none: CI vouches for this job"
+        rows += [("url", found.url, found.origin), ("api-key", key, found.origin)]
     except ConfigError as error:
         problem = str(error)
     if json:

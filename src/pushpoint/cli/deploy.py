@@ -14,11 +14,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pushpoint.cli.settings import Json, client_for, credential_files, read_settings, who, with_settings
-from pushpoint.config import Config
+from pushpoint.cli.settings import Json, connect_and_tell, credential_files, read_settings, with_settings
+from pushpoint.config import Config, git_login
 
 if TYPE_CHECKING:
     from pushpoint.client import Client
+    from pushpoint.config import GitLogin
     from pushpoint.deploy.plan import Plan
     from pushpoint.report import Report
     from pushpoint.wire import DeploymentView
@@ -44,6 +45,7 @@ def run(
     top: Path,
     *,
     client: Client,
+    login: GitLogin | None,
     report: Report,
     secrets: Sequence[str],
     force: bool = False,
@@ -56,6 +58,7 @@ def run(
         config: The settings.
         top: Top of the ML repository's work tree.
         client: The platform.
+        login: Who we are on the git host, if the algorithm's repository is on one.
         report: Told what happens.
         secrets: Texts that the notebook's environment must not hold.
         force: Whether to deploy although nothing changed or something newer is live.
@@ -70,7 +73,7 @@ def run(
     from pushpoint.deploy.plan import is_up_to_date, make_plan, working_alone
 
     with report.step("plan"):
-        plan = make_plan(config, top, client=client, environment=os.environ, force=force, retrain=retrain)
+        plan = make_plan(config, top, client=client, environment=os.environ, login=login, force=force, retrain=retrain)
         report.line(f"commit {plan.source.commit[:12]} to {plan.algorithm} on {plan.url}")
     planned(plan)
     with working_alone(plan, report):  # asked only now: who was waited for may have deployed the same
@@ -79,7 +82,15 @@ def run(
         journal = Journal(plan.state / "journal" / f"{plan.id}.jsonl", report=report)
         if not unchanged:
             hidden = credential_files()
-            live = line(plan, client=client, journal=journal, report=report, secrets=secrets, hidden=hidden)
+            live = line(
+                plan,
+                client=client,
+                journal=journal,
+                report=report,
+                secrets=secrets,
+                hidden=hidden,
+                login=login,
+            )
         journal.forget()
     return Outcome(plan=plan, live=live, unchanged=unchanged)
 
@@ -104,12 +115,15 @@ def deploy(
 
     began = time.monotonic()
     report = spoken()
-    credentials = who()
     top = top_of(Path.cwd())
     config = read_settings(top, flags)
-    secrets = [credentials.key.reveal()]
-    with client_for(credentials) as client:
-        done = run(config, top, client=client, report=report, secrets=secrets, force=force, retrain=retrain)
+    login = git_login(os.environ)
+    client, secrets = connect_and_tell(lambda: config.algorithm)
+    secrets += [login.token.reveal()] if login else []
+    with client:
+        done = run(
+            config, top, client=client, login=login, report=report, secrets=secrets, force=force, retrain=retrain
+        )
     plan, live, unchanged = done.plan, done.live, done.unchanged
     seconds = round(time.monotonic() - began, 3)
     if json:

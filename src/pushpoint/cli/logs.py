@@ -19,7 +19,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the build is done.")] = False,
 ) -> None:
     """Print the log of a build."""
-    with connect() as client:
+    with connect(algorithm) as client:
         name = named(algorithm, client)
         if build is None:
             newest = client.builds(name, limit=1)

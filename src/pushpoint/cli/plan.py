@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pushpoint.cli.settings import Json, connect, read_settings, with_settings
+from pushpoint.config import git_login
 from pushpoint.report import printable, tables
 
 
@@ -24,8 +25,9 @@ def plan(flags: Mapping[str, Any], json: Json = False) -> None:
 
     top = top_of(Path.cwd())
     config = read_settings(top, flags)
-    with connect() as client:
-        made = make_plan(config, top, client=client, environment=os.environ)
+    with connect(config.algorithm) as client:
+        made = make_plan(config, top, client=client, environment=os.environ, login=git_login(os.environ))
+        is_told = made.repository is None or client.source(made.name) is not None
         live = client.live(made.name)
         unchanged = is_up_to_date(made, live)
     if json:
@@ -40,6 +42,8 @@ def plan(flags: Mapping[str, Any], json: Json = False) -> None:
         "requirements": made.requirements or "none",
         "model": made.model_path,
         "upload to": made.collection,
+        "repository": f"{made.repository or made.url + '/git/' + made.algorithm + '.git'}"
+        + ("" if is_told else "; the platform is told to build from there"),
         "push": f"{made.inference}/ and the manifest" if made.inference else "the manifest alone; the code stays",
         "publish": f"next {made.publish} version" if made.publish != "none" else "nothing",
         "live now": f"{live.release.version} (generation {live.generation})" if live else "nothing",

@@ -28,7 +28,7 @@ def rollback(
     from pushpoint.report import quiet, spoken
 
     report = quiet() if json else spoken()
-    with connect() as client:
+    with connect(algorithm) as client:
         name = named(algorithm, client)
         live = client.live(name)
         if live is None:

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,9 +21,11 @@ from rich.text import Text
 from pushpoint.cli.settings import profile_path
 from pushpoint.config import read_file
 from pushpoint.errors import ConfigError, Conflict
+from pushpoint.hosts import check_listed
 from pushpoint.names import check_name
 
 if TYPE_CHECKING:
+    from pushpoint.oidc import Issuers
     from pushpoint.serving import Services
 
 KEY_FILE = "api-key"
@@ -34,7 +37,25 @@ def serve(
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    url: Annotated[
+        str | None, typer.Option(help="Address that callers and CI use [default: http://HOST:PORT]", show_default=False)
+    ] = None,
+    private_issuer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Issuer of CI tokens in your own network; also http on loopback, for tests. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     account: Annotated[str | None, typer.Option(help="Name of the first account [default: your user name]")] = None,
+    git_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST[:PORT]",
+            help="Git host that algorithms may be fetched from although it is not public, or has no TLS. May be "
+            "repeated. Public ones need no mention.",
+        ),
+    ] = None,
     profile: Annotated[
         bool, typer.Option(help="Whether to write a profile, so that the CLI finds this platform.")
     ] = True,
@@ -43,26 +64,41 @@ def serve(
     Console(stderr=True).print(Text("starting", "dim"))
     home = (home or Path.home() / "pushpoint").absolute()
     name = check_name("account", account) if account else _user_name()
+    listed = frozenset(map(check_listed, git_host or ()))
     listening = _listen(host, port)
     with _alone(home):
         import uvloop
 
-        uvloop.run(_serve(home, listening, host, name, explicit=account is not None, profile=profile))
+        from pushpoint.oidc import Issuers
+
+        issuers = Issuers(private=private_issuer or ())
+        for issuer in private_issuer or ():
+            issuers.check(issuer)
+        address = _public_address(url, host, listening.getsockname()[1])
+        uvloop.run(
+            _serve(home, listening, address, name, issuers, listed, explicit=account is not None, profile=profile)
+        )
     _end_at_once()
 
 
 async def _serve(
-    home: Path, listening: socket.socket, host: str, account: str, *, explicit: bool, profile: bool
+    home: Path,
+    listening: socket.socket,
+    url: str,
+    account: str,
+    issuers: Issuers,
+    listed: Set[str],
+    *,
+    explicit: bool,
+    profile: bool,
 ) -> None:
     import uvicorn
 
     from pushpoint.web import create_app
 
-    port = listening.getsockname()[1]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     say = Console(stderr=True, soft_wrap=True)
     inner_path = home / "run" / "api.sock"
-    services = await asyncio.to_thread(_open, home, url, inner_path, asyncio.get_running_loop())
+    services = await asyncio.to_thread(_open, home, url, issuers, inner_path, listed, asyncio.get_running_loop())
     try:
         _first_start(services, account, explicit=explicit, say=say)
         sandbox = services.sandbox
@@ -108,6 +144,7 @@ async def _serve(
         await asyncio.gather(*serving)
     finally:
         services.rollouts.close()
+        services.fetcher.close()
         services.builder.close()
         await asyncio.to_thread(services.pools.close)
         services.database.dispose()
@@ -131,15 +168,28 @@ def _stop(*servers: object) -> None:
         server.should_exit = True  # type: ignore[attr-defined]
 
 
-def _open(home: Path, url: str, inner: Path, loop: asyncio.AbstractEventLoop) -> Services:
+def _public_address(url: str | None, host: str, port: int) -> str:
+    if url is None:
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", url):
+        raise ConfigError(f"{url!r} is not an address; write --url as https://HOST, without a path")
+    return url
+
+
+def _open(
+    home: Path, url: str, issuers: Issuers, inner: Path, listed: Set[str], loop: asyncio.AbstractEventLoop
+) -> Services:
     import structlog
 
     from pushpoint.databases import open_database
     from pushpoint.engines.local import LocalEngine
     from pushpoint.registry import deployments
+    from pushpoint.registry.vault import KEY_FILE as VAULT_KEY
+    from pushpoint.registry.vault import Vault
     from pushpoint.sandbox import find_sandbox
     from pushpoint.serving import Services
     from pushpoint.serving.building import Builder
+    from pushpoint.serving.fetching import Fetcher
     from pushpoint.serving.pools import Pools
     from pushpoint.serving.rollouts import Rollouts
     from pushpoint.serving.tokens import Tokens
@@ -163,16 +213,21 @@ def _open(home: Path, url: str, inner: Path, loop: asyncio.AbstractEventLoop) ->
     tokens = Tokens()
     pools = Pools(home, database, store, LocalEngine(home, sandbox, inner, loop), tokens)
     repositories = home / "repositories"
+    vault = Vault(home / VAULT_KEY)
+    builder = Builder(home, database, repositories, sandbox, pools)
     return Services(
         home=home,
         url=url,
         database=database,
         store=store,
+        issuers=issuers,
         repositories=repositories,
         sandbox=sandbox,
         tokens=tokens,
         pools=pools,
-        builder=Builder(home, database, repositories, sandbox, pools),
+        vault=vault,
+        builder=builder,
+        fetcher=Fetcher(database, repositories, vault, builder, listed),
         rollouts=Rollouts(database, repositories, pools, tokens, loop),
     )
 
@@ -239,7 +294,6 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _user_name() -> str:
     import getpass
-    import re
 
     try:
         found = re.sub(r"\W", "_", getpass.getuser(), flags=re.ASCII)[:30]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pushpoint.config import FILE, SETTINGS, Config, Credentials, Setting, credentials, read_file, resolve
+from pushpoint.config import FILE, SETTINGS, Config, Setting, read_file, resolve
 from pushpoint.errors import ConfigError
 from pushpoint.names import AlgorithmName, algorithm_name
 
@@ -75,14 +75,26 @@ def named(algorithm: str | None, client: Client) -> AlgorithmName:
         The name; without an owner, the key's account owns it.
     """
     if algorithm is None:
-        from pushpoint.deploy.plan import top_of
-
-        try:
-            algorithm = read_settings(top_of(Path.cwd()), {}).algorithm
-        except ConfigError as error:
-            raise ConfigError(f"name the algorithm, OWNER/NAME, or run this inside its repository: {error}") from error
+        algorithm = of_repository()
     has_owner = "/" in algorithm.removeprefix("algo://")
     return algorithm_name(algorithm, owner=None if has_owner else client.account().name)
+
+
+def of_repository() -> str:
+    """Read the algorithm of the repository that a command runs in.
+
+    Returns:
+        Its name, as the settings have it.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    from pushpoint.deploy.plan import top_of
+
+    try:
+        return read_settings(top_of(Path.cwd()), {}).algorithm
+    except ConfigError as error:
+        raise ConfigError(f"name the algorithm, OWNER/NAME, or run this inside its repository: {error}") from error
 
 
 def profile_path() -> Path:
@@ -104,33 +116,27 @@ def credential_files() -> list[Path]:
     return [profile_path(), *([Path(key)] if isinstance(key, str) else [])]
 
 
-def who() -> Credentials:
-    """Find the platform and the key.
-
-    Returns:
-        Both.
-    """
-    return credentials(os.environ, profile_path())
-
-
-def connect() -> Client:
+def connect(algorithm: str | None = None) -> Client:
     """Make a client for the platform that the environment or the profile names.
 
+    Args:
+        algorithm: What it is for, where CI has no key; none for the algorithm of the repository it runs in.
+
     Returns:
         The client; close it.
     """
-    return client_for(who())
+    return connect_and_tell(lambda: algorithm or of_repository())[0]
 
 
-def client_for(found: Credentials) -> Client:
-    """Make a client for a platform.
+def connect_and_tell(algorithm: Callable[[], str]) -> tuple[Client, list[str]]:
+    """Make a client, and tell what of its credentials might be in the environment.
 
     Returns:
-        The client; close it.
+        The client, to be closed, and texts that a notebook must not see.
     """
     from stamina import instrumentation
 
-    from pushpoint.client import Client
+    from pushpoint.deploy.access import open_client
 
     instrumentation.set_on_retry_hooks(())  # they write to standard output, which belongs to results
-    return Client(found.url, found.key.reveal())
+    return open_client(os.environ, profile_path(), algorithm)

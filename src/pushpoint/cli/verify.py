@@ -29,7 +29,7 @@ def verify(
     say = Console(stderr=True, soft_wrap=True)
     found: list[dict[str, Any]] = []
     wrong: list[str] = []
-    with connect() as client:
+    with connect(algorithm) as client:
         name = named(algorithm, client)
         for release in client.releases(name):
             if (version and release.version != version) or not release.model:

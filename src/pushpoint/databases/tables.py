@@ -82,6 +82,12 @@ keys = Table(
     Column("scopes", String(100), nullable=False),
     Column("created", Moment, nullable=False),
     Column("revoked", Moment),
+    # of a key that CI got for its identity: when it ends, all that it is good for, and who holds it
+    Column("expires", Moment),
+    Column("algorithm_id", String(36), ForeignKey("algorithms.id")),
+    Column("collection", String(30)),
+    Column("publisher_id", String(36)),
+    Column("run", Text),
 )
 
 algorithms = Table(
@@ -99,6 +105,31 @@ algorithms = Table(
     Column("generation", Integer, nullable=False),
     Column("live", String(36)),
     UniqueConstraint("account_id", "name"),
+)
+
+publishers = Table(
+    "publishers",
+    metadata,
+    _id(),
+    _of("algorithms"),
+    Column("issuer", String(255), nullable=False),
+    Column("repository", String(255), nullable=False),
+    Column("repository_id", String(40)),
+    Column("ref", String(255), nullable=False),
+    Column("workflow", String(255)),
+    Column("environment", String(255)),
+    Column("collection", String(30), nullable=False),
+    Column("created", Moment, nullable=False),
+    Index("publishers_of_issuer", "issuer"),
+    Index("publishers_of_algorithm", "algorithm_id"),
+)
+
+used_tokens = Table(
+    "used_tokens",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("expires", Moment, nullable=False),
+    Index("used_tokens_by_end", "expires"),
 )
 
 builds = Table(
@@ -155,6 +186,7 @@ deployments = Table(
     Column("is_rollback", Boolean, nullable=False),
     Column("reason", Text, nullable=False),
     Column("actor", String(30), nullable=False),
+    Column("run", Text),
     Column("created", Moment, nullable=False),
     Column("live_since", Moment),
     UniqueConstraint("algorithm_id", "generation"),
@@ -192,6 +224,27 @@ files = Table(
     Index("files_of_blob", "digest"),
 )
 
+sources = Table(
+    "sources",
+    metadata,
+    Column("algorithm_id", String(36), ForeignKey("algorithms.id"), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("branch", Text),
+    Column("username", Text),
+    Column("token", Text),  # sealed
+    Column("webhook_secret", Text, nullable=False),  # sealed
+    Column("created", Moment, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("algorithm_id", String(36), ForeignKey("algorithms.id"), primary_key=True),
+    Column("delivery", String(64), primary_key=True),
+    Column("received", Moment, nullable=False),
+    Index("deliveries_by_time", "received"),
+)
+
 history = Table(
     "history",
     metadata,
@@ -201,4 +254,5 @@ history = Table(
     Column("action", String(40), nullable=False),
     Column("subject", Text, nullable=False),
     Column("detail", Text, nullable=False),
+    Column("run", Text),
 )

@@ -56,6 +56,9 @@ def blame(error: errors.Error, plan: Plan) -> Place | None:
                 return _requirement(root, f"{plan.inference}/requirements.txt", error.log)
             return Place(file=f"{plan.inference}/src/{plan.name.name}.py")
         case errors.RolloutFailed() if plan.inference:
+            named = re.match(rf"({re.escape(plan.inference)}/[^:\n]+):(\d+): ", error.reason)
+            if named and (root / named[1]).is_file():
+                return Place(file=named[1], line=int(named[2]))
             for number, line in enumerate(_text(root / plan.inference / smoke.FILE).splitlines(), 1):
                 name = re.search(r'"case_name"\s*:\s*"([^"]+)"', line)
                 if name and f"{name[1]}: " in error.reason:

@@ -16,7 +16,8 @@ import msgspec
 
 from pushpoint import git, smoke
 from pushpoint.client import Client
-from pushpoint.config import Config
+from pushpoint.config import Config, GitLogin
+from pushpoint.deploy.hosting import Hosting, find_hosting
 from pushpoint.digests import Digest, describe
 from pushpoint.errors import ConfigError, ModelMissing, NotebookMissing, Refused, RolloutFailed, Superseded
 from pushpoint.manifest import Source
@@ -33,7 +34,7 @@ class Plan:
     """What one deploy will do.
 
     Attributes:
-        url: The platform.
+        url: The platform; empty where a preview has none.
         algorithm: `OWNER/NAME`.
         root: Top of the ML repository's work tree.
         source: The commit.
@@ -43,6 +44,8 @@ class Plan:
         inference: Folder of the inference code; none to move the model alone.
         code_tree: Git's id of that folder in the commit.
         collection: Where the model goes, `data://OWNER/COLLECTION`.
+        repository: The algorithm's repository on a git host; none for the platform's own.
+        branch: Its branch; none for the one that the host's HEAD names.
         publish: Part of the version that grows, or `none`.
         sample_input: JSON text for the smoke test.
         commit_email: Of the author of the commit on the algorithm's repository.
@@ -64,6 +67,8 @@ class Plan:
     code_tree: str
     data: tuple[str, ...]
     collection: str
+    repository: str | None
+    branch: str | None
     publish: str
     sample_input: str | None
     commit_email: str
@@ -82,6 +87,11 @@ class Plan:
     def endpoint(self) -> str:
         """Address that callers use."""
         return f"{self.url}/v1/algo/{self.algorithm}"
+
+    @property
+    def hosting(self) -> Hosting:
+        """Where the algorithm's code goes."""
+        return Hosting(repository=self.repository, branch=self.branch, is_empty=False)
 
     @property
     def id(self) -> str:
@@ -148,8 +158,9 @@ def make_plan(
     config: Config,
     directory: Path,
     *,
-    client: Client,
+    client: Client | None,
     environment: Mapping[str, str],
+    login: GitLogin | None = None,
     force: bool = False,
     retrain: bool = False,
 ) -> Plan:
@@ -158,8 +169,10 @@ def make_plan(
     Args:
         config: The settings.
         directory: Top of the ML repository's work tree.
-        client: The platform; it is asked who we are and what exists.
+        client: The platform; it is asked who we are and what exists. None for a preview without one: then an
+            algorithm without an owner is `preview`'s.
         environment: Where CI tells repository and ref.
+        login: Who we are on the git host, if the algorithm's repository is on one.
         force: Whether to deploy although nothing changed or something newer is there.
         retrain: Whether to deploy although nothing changed.
 
@@ -172,20 +185,24 @@ def make_plan(
         NotebookMissing: The notebook that was asked for is not there.
         Refused: The key may not deploy.
     """
-    account = client.account()
-    name = algorithm_name(config.algorithm, owner=account.name)
-    if missing := {"data", "manage"} - set(account.scopes):
+    account = client.account() if client else None
+    name = algorithm_name(config.algorithm, owner=account.name if account else "preview")
+    if account and (missing := {"data", "manage"} - set(account.scopes)):
         raise Refused(f"this key may not {' or '.join(sorted(missing))}; ask {account.name} for one that may")
-    if name.owner != account.name:
+    if account and name.owner != account.name:
         raise Refused(f"this key is {account.name}'s, and {name} is {name.owner}'s; use {name.owner}'s key")
     inference = _inference(config, directory, name)
-    if inference is None and not client.exists(name):
+    hosting = Hosting(repository=config.repository, branch=None, is_empty=False)
+    if client:
+        hosting = find_hosting(config.repository, name, client=client, login=login)
+    is_new = hosting.is_empty if hosting.repository else not (client and client.exists(name))
+    if inference is None and is_new:
         folder = config.inference or name.name
         raise ConfigError(f"{name} is new and there is no inference code; write {folder}/src/{name.name}.py")
     if inference:
         _refuse_bad_cases(directory / inference / smoke.FILE, config.sample_input)
     notebook, requirements = _notebook(config, directory), _requirements(config, directory)
-    collection = data_path(config.collection or f"data://{name.owner}/{name.name}", me=account.name)
+    collection = data_path(config.collection or f"data://{name.owner}/{name.name}", me=name.owner)
     if not collection.collection or collection.file:
         raise ConfigError(f"collection is {collection}; write it as data://OWNER/COLLECTION")
     paths = [path for path in (notebook, requirements, inference, *config.data) if path]
@@ -208,7 +225,7 @@ def make_plan(
         shown = ", ".join(dirty[:3]) + more
         raise ConfigError(f"{shown} differ from the commit; commit or stash them, so that what is deployed has a name")
     return Plan(
-        url=client.url,
+        url=client.url if client else "",
         algorithm=str(name),
         root=str(directory),
         source=_source(directory, environment),
@@ -219,6 +236,8 @@ def make_plan(
         code_tree=_tree(directory, inference) if inference else "",
         data=config.data,
         collection=str(collection),
+        repository=hosting.repository,
+        branch=hosting.branch,
         publish=config.publish,
         sample_input=config.sample_input,
         commit_email=_email(config.commit_email),
@@ -420,10 +439,17 @@ def _repository(directory: Path, environment: Mapping[str, str]) -> str:
 
 
 def _ref(directory: Path, environment: Mapping[str, str]) -> str:
-    if value := environment.get("GITHUB_REF"):
+    get = environment.get
+    if value := get("GITHUB_REF") or get("CI_MERGE_REQUEST_REF_PATH"):
         return value
-    if value := environment.get("CI_COMMIT_BRANCH"):
-        return f"refs/heads/{value}"
+    if value := get("CI_COMMIT_TAG") or (get("JENKINS_URL") and get("TAG_NAME")):
+        return f"refs/tags/{value}"
+    branch = get("CI_COMMIT_BRANCH")
+    if get("JENKINS_URL"):
+        # A multibranch job calls a change `PR-7` in BRANCH_NAME; any other job has `origin/main` in GIT_BRANCH.
+        branch = get("CHANGE_BRANCH") or get("BRANCH_NAME") or get("GIT_BRANCH", "").partition("/")[2]
+    if branch:
+        return f"refs/heads/{branch}"
     try:
         return git.text(["symbolic-ref", "--quiet", "HEAD"], directory=directory, isolated=False)
     except ConfigError:

@@ -18,13 +18,14 @@ from pathlib import Path
 from pushpoint import git
 from pushpoint import manifest as manifests
 from pushpoint.client import Client
+from pushpoint.config import GitLogin
+from pushpoint.deploy.hosting import remote_of
 from pushpoint.deploy.plan import Plan, comes_later
 from pushpoint.digests import describe
-from pushpoint.errors import ConfigError, PushRejected, Superseded, Unavailable
+from pushpoint.errors import ConfigError, NotFound, PushRejected, Superseded, Unavailable
 from pushpoint.manifest import Manifest
 from pushpoint.report import Report
 
-BRANCH = "master"
 KEPT = ("algorithmia.conf",)
 """Files of the algorithm's repository that stay although the inference folder does not have them."""
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".ipynb_checkpoints", ".git", ".pushpoint")
@@ -34,8 +35,15 @@ _TRIES_ALONE = 2
 """Tries after which a branch that did not move tells that no race is the reason."""
 
 
-def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report) -> str:
-    """Push inference code and manifest to the algorithm's repository, which is created if it is new.
+def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report, login: GitLogin | None = None) -> str:
+    """Push inference code and manifest to the algorithm's repository; the platform's own is created if it is new.
+
+    Args:
+        plan: What is deployed.
+        manifest: What ties the code to the model.
+        client: The platform.
+        report: Told the commit.
+        login: Who we are on the git host, if the repository is on one.
 
     Returns:
         The commit on the algorithm's repository.
@@ -44,29 +52,32 @@ def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report) -> s
         Superseded: A later commit of the ML repository was deployed meanwhile.
         Unavailable: Others pushed again and again, or the repository takes no push.
     """
-    client.create(plan.name)
-    remote = git.Remote(*client.repository(plan.name))
+    if not client.exists(plan.name):
+        client.create(plan.name)
+    remote = remote_of(plan.repository, plan.name, client=client, login=login)
     with tempfile.TemporaryDirectory(prefix="pushpoint-") as scratch:
         clone = Path(scratch) / "clone"
         _clone(remote, clone)
+        branch = plan.branch or git.text(["symbolic-ref", "--short", "HEAD"], directory=clone)
         for attempt in range(_TRIES):
-            tip = git.text(["rev-parse", f"refs/remotes/origin/{BRANCH}"], directory=clone)
-            if commit := _pushed_before(manifest, clone, tip):
-                report.line(f"{commit[:12]} is there already")
-                return commit
-            git.run(["reset", "--quiet", "--hard", tip], directory=clone)
-            _refuse_to_go_back(plan, clone)
+            tip = _tip(clone, branch)
+            if tip:
+                if commit := _pushed_before(manifest, clone, tip):
+                    report.line(f"{commit[:12]} is there already")
+                    return commit
+                git.run(["reset", "--quiet", "--hard", tip], directory=clone)
+                _refuse_to_go_back(plan, clone)
             commit = _commit(plan, manifest, clone, tip)
             try:
-                git.run(["push", "--quiet", "origin", f"{commit}:refs/heads/{BRANCH}"], directory=clone, remote=remote)
+                git.run(["push", "--quiet", "origin", f"{commit}:refs/heads/{branch}"], directory=clone, remote=remote)
             except PushRejected:
                 report.line("someone else pushed meanwhile; doing it again on top")
                 time.sleep(random.uniform(0.05, 0.3) * (attempt + 1))  # noqa: S311 - spreads the racers
                 git.run(["fetch", "--quiet", "origin"], directory=clone, remote=remote)
-                stays = tip == git.text(["rev-parse", f"refs/remotes/origin/{BRANCH}"], directory=clone)
-                if stays and attempt >= _TRIES_ALONE:
+                if tip == _tip(clone, branch) and attempt >= _TRIES_ALONE:
                     why = "does not take the push, though nobody else pushes"
-                    raise Unavailable(f"{remote.url} {why}; look at the platform's disk and deploy again") from None
+                    where = "the host's rules for this branch" if plan.repository else "the platform's disk"
+                    raise Unavailable(f"{remote.url} {why}; look at {where} and deploy again") from None
                 continue
             report.line(f"commit {commit[:12]} on {remote.url}")
             return commit
@@ -101,19 +112,30 @@ def _refuse_to_go_back(plan: Plan, clone: Path) -> None:
         )
 
 
-def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str) -> str:
-    file = clone / manifests.FILE
+def lay_out(plan: Plan, manifest: Manifest, place: Path) -> None:
+    """Make a folder hold what a release is made of: the commit's inference code and the manifest.
+
+    Args:
+        plan: Says which commit and which folder in it; without a folder, the code in `place` stays.
+        manifest: The manifest; keys of other tools are taken over from those it replaces.
+        place: A folder, perhaps a clone of the algorithm's repository. The one beside it named `commit` is used too.
+    """
+    file = place / manifests.FILE
     previous = describe(file).digest if file.is_file() and not file.is_symlink() else None
     extra = _others(file)
     if plan.inference:
-        folder = _laid_out(plan, clone.with_name("commit"))
+        folder = _inference_code(plan, place.with_name("commit"))
         extra = _others(folder / manifests.FILE) | extra
-        for path in clone.iterdir():
+        for path in place.iterdir():
             if path.name != ".git" and path.name not in KEPT:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        shutil.copytree(folder, clone, symlinks=True, ignore=_IGNORED, dirs_exist_ok=True)
+        shutil.copytree(folder, place, symlinks=True, ignore=_IGNORED, dirs_exist_ok=True)
     file.unlink(missing_ok=True)  # a link there must not be followed
     file.write_text(manifests.write(replace(manifest, previous=previous, extra=extra)), encoding="utf-8")
+
+
+def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str) -> str:
+    lay_out(plan, manifest, clone)
     git.run(["add", "--all", "--force", "--", "."], directory=clone)
     tree = git.text(["write-tree"], directory=clone)
     when = f"{int(manifest.created.timestamp())} +0000"
@@ -123,24 +145,36 @@ def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str) -> str:
         f"Deploy {plan.source.commit[:12]} of {plan.source.repository}\n\n"
         f"{plan.source.message[:4000].strip()}\n\n{_TRAILER}: {manifest.deploy_id}\n"
     )
+    parent = ["-p", tip] if tip else []
     made = git.run(
-        ["commit-tree", tree, "-p", tip], directory=clone, variables=name, stdin=title.encode("utf-8", "replace")
+        ["commit-tree", tree, *parent], directory=clone, variables=name, stdin=title.encode("utf-8", "replace")
     )
     return made.decode().strip()
+
+
+def _tip(clone: Path, branch: str) -> str:
+    try:
+        return git.text(["rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{branch}"], directory=clone)
+    except ConfigError:
+        return ""  # nothing was ever pushed
 
 
 def _clone(remote: git.Remote, clone: Path) -> None:
     for pause in (0.2, 0.5, 1.0, 0.0):
         try:
-            git.run(["clone", "--quiet", "--branch", BRANCH, "--", remote.url, str(clone)], remote=remote)
+            git.run(
+                ["clone", "--quiet", "--no-checkout", "--", remote.url, str(clone)],
+                directory=clone.parent,
+                remote=remote,
+            )
             return
-        except Unavailable:
+        except (NotFound, Unavailable):
             if not pause:
                 raise
             time.sleep(pause)  # who creates the algorithm at this moment has not made its repository yet
 
 
-def _laid_out(plan: Plan, place: Path) -> Path:
+def _inference_code(plan: Plan, place: Path) -> Path:
     # From the commit, not from the work tree: what git ignores there is nobody else's business, and a notebook may have
     # written to it. The whole index is read, because attributes of other folders may say how the files are laid out.
     root, commit = Path(plan.root), plan.source.commit

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +28,8 @@ from pushpoint import git, runtime, sandbox, trainer
 from pushpoint.deploy.plan import Plan
 from pushpoint.digests import Descriptor, describe
 from pushpoint.errors import ModelMissing, TrainingError
-from pushpoint.manifest import Provenance
+from pushpoint.formats import format_of
+from pushpoint.manifest import Manifest, Provenance
 from pushpoint.report import Report
 
 _GRACE = 10.0
@@ -45,6 +47,9 @@ class Training:
         notebook: What the executed notebook is.
         finished: UTC.
         provenance: How the model was made.
+        metrics: Numbers that the notebook showed as its metrics, by name.
+        plots: Paths of the pictures that it showed as its plots.
+        rendering: Path of the executed notebook as HTML; none where it could not be made.
     """
 
     model_path: str
@@ -53,6 +58,9 @@ class Training:
     notebook: Descriptor | None
     finished: datetime
     provenance: Provenance
+    metrics: dict[str, float] = field(default_factory=dict)
+    plots: tuple[str, ...] = ()
+    rendering: str | None = None
 
 
 def train(plan: Plan, *, report: Report, secrets: Sequence[str], hidden: Sequence[Path] = ()) -> Training:
@@ -88,7 +96,8 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str], hidden: Sequenc
         )
     before = _stamp(model)
     executed = plan.state / plan.source.commit[:12] / Path(plan.notebook).name
-    executed.parent.mkdir(exist_ok=True)
+    shutil.rmtree(executed.parent, ignore_errors=True)  # an earlier training's evidence is not this one's
+    executed.parent.mkdir()
     with tempfile.TemporaryDirectory(prefix="training-", dir=plan.state, ignore_cleanup_errors=True) as scratch:
         try:
             trained = _run(plan, Path(scratch), report, secrets, hidden)
@@ -122,6 +131,9 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str], hidden: Sequenc
             started=trained.started.isoformat(),
             finished=trained.finished.isoformat(),
         ),
+        metrics=trained.metrics,
+        plots=tuple(str(path) for path in sorted(executed.parent.glob("plot-*"))),
+        rendering=str(page) if (page := executed.with_suffix(".html")).exists() else None,
     )
 
 
@@ -248,12 +260,35 @@ def _uv_cache() -> Path:
     return Path(os.environ.get("UV_CACHE_DIR") or cache_folder().parent / "uv").absolute()
 
 
-def deploy_id(plan: Plan, model: Descriptor, training: Training) -> str:
-    """Name a deploy, so that repository and platform know it again.
+def manifest_of(plan: Plan, model: Descriptor, training: Training, uri: str) -> Manifest:
+    """Say of a trained model what it is and where it came from.
+
+    Args:
+        plan: What was trained.
+        model: What the model file is.
+        training: How it was made.
+        uri: Where it is stored.
 
     Returns:
-        64 hexadecimal digits.
+        The manifest.
     """
+    return Manifest(
+        algorithm=plan.algorithm,
+        deploy_id=_deploy_id(plan, model, training),
+        model=model,
+        format=format_of(Path(training.model_path)),
+        uri=uri,
+        source=plan.source,
+        created=training.finished,
+        inputs=plan.inputs,
+        provenance=training.provenance,
+        notebook=training.notebook,
+        metrics=training.metrics,
+    )
+
+
+def _deploy_id(plan: Plan, model: Descriptor, training: Training) -> str:
+    # 64 hexadecimal digits, so that repository and platform know a deploy again
     source = plan.source
     parts = (source.repository, source.commit, plan.algorithm, model.digest, training.finished.isoformat())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -296,6 +331,13 @@ def _caused(environment: Mapping[str, str]) -> Provenance:
             workflow_sha=get("CI_COMMIT_SHA", ""),
             run_id=get("CI_PIPELINE_ID", ""),
             run_attempt=get("CI_JOB_ID", ""),
+        )
+    if get("JENKINS_URL"):
+        return Provenance(
+            builder="jenkins",
+            workflow_ref=get("JOB_NAME", ""),
+            workflow_sha=get("GIT_COMMIT", ""),
+            run_id=get("BUILD_TAG", ""),
         )
     return Provenance(builder="local")
 

@@ -17,16 +17,9 @@ def upload(plan: Plan, model: Descriptor, path: str, *, client: Client, report: 
 
     Returns:
         Its `data://` uri.
-
-    Raises:
-        ModelMissing: The model is empty.
     """
-    if model.size == 0:
-        raise ModelMissing(plan.model_path, "is empty; save the model before the notebook ends")
-    collection = data_path(plan.collection)
-    name = stored_model_name(path, plan.source.commit, model.hex)
-    target = DataPath(collection.owner, collection.collection, name)
-    client.create_collection(collection)
+    target = place(plan, model, path)
+    client.create_collection(data_path(plan.collection))
     if client.link(target, model):
         report.line("the platform has these bytes; 0 bytes sent")
         return str(target)
@@ -34,3 +27,18 @@ def upload(plan: Plan, model: Descriptor, path: str, *, client: Client, report: 
         client.put(target, Path(path), model, progress=progress)
     report.line(f"{model.size:,} bytes sent to {target}")
     return str(target)
+
+
+def place(plan: Plan, model: Descriptor, path: str) -> DataPath:
+    """Say where a model goes.
+
+    Returns:
+        A place in the plan's collection.
+
+    Raises:
+        ModelMissing: The model is empty.
+    """
+    if model.size == 0:
+        raise ModelMissing(plan.model_path, "is empty; save the model before the notebook ends")
+    collection = data_path(plan.collection)
+    return DataPath(collection.owner, collection.collection, stored_model_name(path, plan.source.commit, model.hex))

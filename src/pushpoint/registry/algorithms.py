@@ -40,6 +40,10 @@ def create(
         AlreadyExists: The owner has one of that name.
         Refused: The actor is not the owner.
     """
+    if actor.limit:
+        raise Refused(
+            f"this key may do no more than deploy algo://{actor.limit.algorithm}; use a key of {name.owner}'s"
+        )
     if actor.account.name != name.owner:
         raise Refused(f"{actor.account.name} may not create algorithms of {name.owner}; use {name.owner}'s key")
     check_name("algorithm", name.name)
@@ -71,7 +75,7 @@ def create(
                     generation=0,
                 )
             )
-            record(connection, actor.account.name, "algorithm.create", str(name))
+            record(connection, actor.account.name, "algorithm.create", str(name), run=actor.run)
     except IntegrityError as error:
         raise AlreadyExists(f"algorithm algo://{name} exists; choose another name") from error
     return algorithm
@@ -87,6 +91,8 @@ def find(database: Database, actor: Actor, name: AlgorithmName | UUID) -> Algori
         NotFound: There is none that the actor may see.
     """
     found = lookup(database, name)
+    if found and actor.limit and actor.limit.algorithm_id != found.id:
+        found = None
     if found is None or not (owns(actor, found) or found.settings.get("algorithm_callability") == "public"):
         raise NotFound(f"algorithm algo://{name} not found; check its name and whose key you use")
     return found

@@ -32,8 +32,11 @@ def create_collection(database: Database, actor: Actor, path: DataPath, *, read:
     Raises:
         AlreadyExists: There is one of that name.
         InvalidRequest: `path` is not one of a collection, or `read` is no kind of reader.
+        Refused: The key is limited and asks for other readers.
     """
     _own(actor, path)
+    if actor.limit and read != OWN_ALGORITHMS:
+        raise Refused(f"this key may not say who may read {path}; leave the access list out")
     if not path.collection or path.file:
         raise InvalidRequest(f"{path} is not a collection; name it data://OWNER/COLLECTION")
     if read not in READERS:
@@ -50,7 +53,7 @@ def create_collection(database: Database, actor: Actor, path: DataPath, *, read:
                     created=datetime.now(UTC),
                 )
             )
-            record(connection, actor.account.name, "collection.create", str(path))
+            record(connection, actor.account.name, "collection.create", str(path), run=actor.run)
     except IntegrityError as error:
         raise AlreadyExists(f"{path} exists; use it, or choose another name") from error
 
@@ -90,10 +93,14 @@ def collection(database: Database, actor: Actor, path: DataPath) -> Collection:
             .mappings()
             .first()
         )
-    allowed = row is not None and (
-        path.owner == actor.account.name
-        or row["read"] == PUBLIC
-        or (row["read"] == OWN_ALGORITHMS and actor.through == path.owner)
+    allowed = (
+        row is not None
+        and _is_within(actor, path)
+        and (
+            path.owner == actor.account.name
+            or row["read"] == PUBLIC
+            or (row["read"] == OWN_ALGORITHMS and actor.through == path.owner)
+        )
     )
     if row is None or not allowed:
         raise NotFound(f"{path} not found; check its name and whose key you use")
@@ -171,12 +178,15 @@ def stored(database: Database, store: LocalStore, actor: Actor, digest: Digest) 
     Raises:
         NotFound: None of the actor's files holds it, or the store no longer does.
     """
+    theirs = collections.c.account_id == actor.account.id
+    if actor.limit:
+        theirs &= collections.c.name == actor.limit.collection
     with reading(database) as connection:
         row = (
             connection.execute(
                 select(files)
                 .join(collections, collections.c.id == files.c.collection_id)
-                .where(collections.c.account_id == actor.account.id, files.c.digest == digest)
+                .where(theirs, files.c.digest == digest)
             )
             .mappings()
             .first()
@@ -247,7 +257,7 @@ def put(
             connection.execute(
                 update(files).where(files.c.collection_id == inside.id, files.c.name == path.file).values(**values)
             )
-        record(connection, actor.account.name, "file.put", str(path), blob.digest)
+        record(connection, actor.account.name, "file.put", str(path), blob.digest, run=actor.run)
 
 
 def delete_file(database: Database, actor: Actor, path: DataPath) -> None:
@@ -264,7 +274,7 @@ def delete_file(database: Database, actor: Actor, path: DataPath) -> None:
         gone = connection.execute(delete(files).where(files.c.collection_id == inside.id, files.c.name == path.file))
         if gone.rowcount != 1:
             raise NotFound(f"{path} not found; list data://{path.owner}/{path.collection}")
-        record(connection, actor.account.name, "file.delete", str(path))
+        record(connection, actor.account.name, "file.delete", str(path), run=actor.run)
 
 
 def delete_collection(database: Database, actor: Actor, path: DataPath, *, force: bool) -> int:
@@ -288,13 +298,22 @@ def delete_collection(database: Database, actor: Actor, path: DataPath, *, force
                 raise InUse(f"{path}/{name}", [f"release {version}" for version in referrers])
         connection.execute(delete(files).where(files.c.collection_id == inside.id))
         connection.execute(delete(collections).where(collections.c.id == inside.id))
-        record(connection, actor.account.name, "collection.delete", str(path), f"{len(held)} files")
+        record(connection, actor.account.name, "collection.delete", str(path), f"{len(held)} files", run=actor.run)
     return len(held)
 
 
 def _own(actor: Actor, path: DataPath) -> None:
     if path.owner != actor.account.name:
         raise Refused(f"only {path.owner or 'its owner'} may write to {path}; use {path.owner or 'the owner'}'s key")
+
+    if not _is_within(actor, path):
+        raise Refused(f"this key may not write to {path}; its models go to the collection that its publisher names")
+
+
+def _is_within(actor: Actor, path: DataPath) -> bool:
+    if actor.limit is None:
+        return True
+    return (path.owner, path.collection) == (actor.account.name, actor.limit.collection)
 
 
 def _file(row: RowMapping) -> File:

@@ -41,6 +41,7 @@ def begin(
         "is_rollback": is_rollback,
         "reason": "",
         "actor": actor.account.name,
+        "run": actor.run,
         "created": datetime.now(UTC),
     }
     same = (
@@ -73,7 +74,7 @@ def move(database: Database, deployment: Deployment, to: DeploymentState, *, rea
         if moved.rowcount != 1:
             raise Superseded(f"deployment {deployment.id} is no longer {deployment.state}; look at it again")
         if to in {DeploymentState.FAILED, DeploymentState.SUPERSEDED}:
-            record(connection, deployment.actor, f"deployment.{to}", deployment.id, reason)
+            record(connection, deployment.actor, f"deployment.{to}", deployment.id, reason, run=deployment.run)
     return _get(database, deployment.id)
 
 
@@ -122,6 +123,7 @@ def switch(database: Database, algorithm: Algorithm, deployment: Deployment) -> 
             "deployment.rollback" if deployment.is_rollback else "deployment.live",
             f"{algorithm.name}/{deployment.release.version}",
             f"generation {algorithm.generation + 1}",
+            run=deployment.run,
         )
     return _get(database, deployment.id)
 
@@ -224,6 +226,7 @@ def _deployment(database: Database, row: RowMapping) -> Deployment:
         is_rollback=row["is_rollback"],
         reason=row["reason"],
         actor=row["actor"],
+        run=row["run"],
         created=row["created"],
         live_since=row["live_since"],
     )

@@ -79,7 +79,9 @@ def publish(
                     published=release.published,
                 )
             )
-            record(connection, actor.account.name, "release.publish", f"{algorithm.name}/{release.version}")
+            record(
+                connection, actor.account.name, "release.publish", f"{algorithm.name}/{release.version}", run=actor.run
+            )
     except IntegrityError as error:
         raise AlreadyExists(
             f"commit {build.commit} of algo://{algorithm.name} is published already; push a new commit first"

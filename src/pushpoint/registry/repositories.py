@@ -9,16 +9,30 @@ import json
 import secrets
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pushpoint import git
-from pushpoint.errors import ConfigError
+from pushpoint.errors import ConfigError, Conflict
 from pushpoint.names import AlgorithmName
 from pushpoint.records import Algorithm
 
 BRANCH = "master"
 """The branch that is built. Clients of the old platform push there by name."""
+
+FETCH_TIMEOUT = 300.0
+"""Seconds that a fetch from a git host may take."""
+LARGEST_FETCH = 1 << 30
+"""Bytes that one fetch may bring, as for a push."""
+_FETCHED, _FOLLOWED, _KEPT = "refs/pushpoint/fetched", "refs/pushpoint/followed", "refs/pushpoint/kept"
+_FETCH = {
+    "fetch.fsckObjects": "true",
+    "fetch.unpackLimit": "1",  # everything into one pack, which the limit on a file's size then limits
+    "http.lowSpeedLimit": "1000",
+    "http.lowSpeedTime": "30",
+    "http.userAgent": "git/pushpoint",
+}
 
 _SETTINGS = {
     "http.receivepack": "true",
@@ -64,19 +78,79 @@ def head(repository: Path) -> str | None:
     Returns:
         The commit, or none in an empty repository.
     """
-    try:
-        return git.text(["rev-parse", "--verify", "--quiet", f"refs/heads/{BRANCH}"], directory=repository)
-    except ConfigError:
-        return None
+    return _tip(repository, f"refs/heads/{BRANCH}")
 
 
-def first_commit(repository: Path) -> str:
-    """Look up the template's commit, which is never built unasked.
+def is_template(repository: Path, commit: str) -> bool:
+    """Say whether a commit of the branch is the template's, which is never built unasked.
 
     Returns:
-        The root of the branch.
+        True if it is the branch's root and was not fetched.
     """
-    return git.text(["rev-list", "--max-parents=0", "-1", f"refs/heads/{BRANCH}"], directory=repository)
+    root = git.text(["rev-list", "--max-parents=0", "-1", f"refs/heads/{BRANCH}"], directory=repository)
+    return commit == root and _tip(repository, _FOLLOWED) is None
+
+
+def fetch(repository: Path, remote: git.Remote, branch: str | None) -> str:
+    """Fetch a branch of a git host's repository into a place of its own; the branch that is built stays.
+
+    Args:
+        repository: Ours.
+        remote: Theirs.
+        branch: Its branch; none for the one that its HEAD names.
+
+    Returns:
+        The branch's commit there.
+    """
+    theirs = f"refs/heads/{branch}" if branch else "HEAD"
+    quiet = ["--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-auto-maintenance"]
+    try:
+        git.run(
+            ["fetch", *quiet, "--end-of-options", remote.url, f"+{theirs}:{_FETCHED}"],
+            directory=repository,
+            variables=git.NOBODY,
+            remote=replace(remote, more=(*remote.more, *_FETCH.items())),
+            timeout=FETCH_TIMEOUT,
+            largest=LARGEST_FETCH,
+        )
+    finally:
+        for leftover in (repository / "objects" / "pack").glob("tmp_*"):  # of a git that was ended
+            leftover.unlink(missing_ok=True)
+    return git.text(["rev-parse", "--verify", _FETCHED], directory=repository)
+
+
+def follow(repository: Path, commit: str, *, rewritten: bool = False) -> None:
+    """Move the branch that is built to a fetched commit.
+
+    Args:
+        repository: Ours.
+        commit: What was fetched.
+        rewritten: Whether it need not come after what is there, whose commits are kept aside then.
+
+    Raises:
+        Conflict: It does not come after what is there.
+    """
+    now = head(repository)
+    is_ahead = now is None or now == commit or comes_before(repository, now, commit)
+    if now and not is_ahead and not rewritten and not is_template(repository, now):
+        raise Conflict(
+            f"the branch's history was rewritten on the git host: {commit[:12]} does not come after {now[:12]}, which "
+            "was fetched before; restore it there, or take it as it is: pushpoint source reset"
+        )
+    steps = [f"update refs/heads/{BRANCH} {commit} {now or '0' * 40}", f"update {_FOLLOWED} {commit}"]
+    if not is_ahead:
+        steps.append(f"update {_KEPT}/{now} {now}")
+    git.run(["update-ref", "--stdin"], directory=repository, stdin="".join(f"{step}\n" for step in steps).encode())
+
+
+def holds(repository: Path, commit: str) -> bool:
+    """Say whether a commit is on the branch that is built.
+
+    Returns:
+        True if it is.
+    """
+    now = head(repository)
+    return now is not None and (commit == now or comes_before(repository, commit, now))
 
 
 def read(repository: Path, commit: str, name: str) -> str | None:
@@ -128,6 +202,13 @@ def template(name: AlgorithmName) -> Mapping[str, str]:
         "src/__init__.py": "",
         f"src/{name.name}.py": 'def apply(input):\n    return f"hello {input}"\n',
     }
+
+
+def _tip(repository: Path, ref: str) -> str | None:
+    try:
+        return git.text(["rev-parse", "--verify", "--quiet", ref], directory=repository)
+    except ConfigError:
+        return None
 
 
 def _first_commit(algorithm: Algorithm) -> bytes:

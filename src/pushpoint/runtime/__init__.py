@@ -13,10 +13,14 @@ import shutil
 import tempfile
 
 FLOOR = (3, 8)
+EXPORTS = (
+    '"""Pushpoint, as far as notebooks and algorithms need it."""\n\nfrom pushpoint.runtime.metrics import metric\n'
+)
+"""Text of the `pushpoint/__init__.py` that is laid down."""
 
 
 def lay_down(directory: pathlib.Path) -> pathlib.Path:
-    """Copy this package below `directory`, as an importable `pushpoint.runtime` without the rest of us.
+    """Copy this package below `directory`, as an importable `pushpoint` that has nothing but it.
 
     The copy appears at once and whole (temporary folder, rename), and is made once for the same sources.
 
@@ -28,7 +32,7 @@ def lay_down(directory: pathlib.Path) -> pathlib.Path:
     """
     sources = sorted(pathlib.Path(__file__).parent.glob("*.py"))
     texts = [(source.name, source.read_bytes()) for source in sources]
-    digest = hashlib.sha256(repr(texts).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(repr([EXPORTS, texts]).encode()).hexdigest()[:16]
     target = directory / digest
     if target.is_dir():
         return target
@@ -38,7 +42,7 @@ def lay_down(directory: pathlib.Path) -> pathlib.Path:
         draft.chmod(0o755)
         package = draft / "pushpoint" / "runtime"
         package.mkdir(parents=True)
-        (draft / "pushpoint" / "__init__.py").touch()
+        (draft / "pushpoint" / "__init__.py").write_text(EXPORTS)
         for name, text in texts:
             (package / name).write_bytes(text)
         try:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pushpoint.databases import Database
+from pushpoint.oidc import Issuers
+from pushpoint.registry.vault import Vault
 from pushpoint.sandbox import Sandbox
 from pushpoint.serving.building import Builder
+from pushpoint.serving.fetching import Fetcher
 from pushpoint.serving.pools import Pools
 from pushpoint.serving.rollouts import Rollouts
 from pushpoint.serving.tokens import Tokens
@@ -20,16 +23,19 @@ class Services:
 
     Attributes:
         home: The platform's directory; everything it keeps is below.
-        url: Address that callers use.
+        url: Address that callers use, and that tokens of CI must be made out to.
     """
 
     home: Path
     url: str
     database: Database
     store: LocalStore
+    issuers: Issuers
     repositories: Path
+    vault: Vault
     sandbox: Sandbox
     tokens: Tokens
     pools: Pools
     builder: Builder
+    fetcher: Fetcher
     rollouts: Rollouts

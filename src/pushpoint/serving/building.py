@@ -6,15 +6,13 @@ the log; what is live is not touched here.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
-from uv import find_uv_bin
 
 from pushpoint import manifest as manifests
 from pushpoint.databases import Database
@@ -63,7 +61,7 @@ class Builder:
         head = repositories.head(repository)
         if (
             head
-            and head != repositories.first_commit(repository)
+            and not repositories.is_template(repository, head)
             and not builds.of_commit(self._database, algorithm, head)
         ):
             self.submit(algorithm, head)
@@ -78,8 +76,7 @@ class Builder:
             InvalidRequest: The repository has no such commit on its branch.
         """
         repository = repositories.path(self._root, algorithm)
-        head = repositories.head(repository)
-        if head is None or (commit != head and not repositories.comes_before(repository, commit, head)):
+        if not repositories.holds(repository, commit):
             raise InvalidRequest(f"algo://{algorithm.name} has no commit {commit} on its branch; push it first")
         text = repositories.read(repository, commit, manifests.FILE)
         with self._lock:
@@ -165,23 +162,13 @@ class Builder:
         repositories.export(repositories.path(self._root, algorithm), build.commit, code)
         requirements = code / "requirements.txt"
         root = self._home / "environments"
-
-        shown = [code, Path(find_uv_bin())]
-        shown += [Path(os.environ[name]) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
-
-        def contained(argv: Sequence[str], writable: Sequence[Path]) -> Sequence[str]:
-            return self._sandbox.command(
-                argv,
-                variables={},
-                directory=code,
-                scratch=writable[0],
-                readable=shown,
-                writable=writable[1:],
-                network=True,
-            )
-
         made = make_environment(
-            requirements, root=root, contained=contained, lock_age=LOCK_AGE, timeout=BUILD_TIMEOUT, say=say
+            requirements,
+            root=root,
+            contained=self._sandbox.around_uv(code),
+            lock_age=LOCK_AGE,
+            timeout=BUILD_TIMEOUT,
+            say=say,
         )
         say(f"environment {made.path.name} {'reused' if made.reused else f'made in {made.seconds:.1f} s'}")
         self._pools.try_out(algorithm, build, made.path.name, say)

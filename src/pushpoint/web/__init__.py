@@ -11,7 +11,20 @@ from litestar.di import Provide
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from pushpoint.serving import Services
-from pushpoint.web import account, algorithms, builds, calls, data, errors, git, guards, health, releases
+from pushpoint.web import (
+    account,
+    algorithms,
+    builds,
+    calls,
+    data,
+    errors,
+    git,
+    guards,
+    health,
+    publishers,
+    releases,
+    sources,
+)
 
 ROUTES = [
     health.live,
@@ -20,6 +33,13 @@ ROUTES = [
     algorithms.create,
     algorithms.show,
     algorithms.update,
+    sources.remove,  # the first one of the three, as it says
+    sources.show,
+    sources.put,
+    sources.renew_secret,
+    sources.reset,
+    sources.status,
+    sources.webhook,
     builds.compile_head,
     builds.list_builds,
     builds.show,
@@ -33,6 +53,10 @@ ROUTES = [
     releases.list_deployments,
     releases.roll_out,
     releases.show_deployment,
+    publishers.list_publishers,
+    publishers.add,
+    publishers.remove,
+    publishers.exchange,
 ]
 
 

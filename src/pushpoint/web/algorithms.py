@@ -8,9 +8,9 @@ from litestar import get, post, put
 
 from pushpoint import wire
 from pushpoint.errors import InvalidRequest, NotFound
-from pushpoint.names import AlgorithmName, check_name
+from pushpoint.names import AlgorithmName, RepositoryUrl, check_name, repository_url
 from pushpoint.records import Actor, Algorithm
-from pushpoint.registry import algorithms, builds, releases, repositories
+from pushpoint.registry import algorithms, builds, releases, repositories, sources
 from pushpoint.serving import Services
 from pushpoint.web.errors import NoSuchAlgorithm
 
@@ -48,6 +48,32 @@ def sample_input(info: dict[str, Any]) -> str | None:
     return found if found is None or isinstance(found, str) else wire.encode(found).decode()
 
 
+def source_url(asked: object) -> RepositoryUrl | None:
+    """Read the `source` of a request as old clients write it (platform API, section 2.3).
+
+    Args:
+        asked: As the wire gave it.
+
+    Returns:
+        Where the repository is; none where the platform is to host it.
+
+    Raises:
+        InvalidRequest: It names no repository, or a host that is not known by such a name.
+    """
+    if not asked:
+        return None
+    scm = asked.get("scm", "internal") if isinstance(asked, dict) else None
+    if not isinstance(asked, dict) or not isinstance(scm, str) or scm not in wire.SCMS:
+        raise InvalidRequest(f"`source.scm` is one of {', '.join(wire.SCMS)}; for other hosts PUT the source's url")
+    if scm == "internal":
+        return None
+    owner = asked.get("repository_owner")
+    name = asked.get("existing_repository_name") or asked.get("repository_name")
+    if not isinstance(owner, str) or not isinstance(name, str):
+        raise InvalidRequest("`source` needs a `repository_owner` and a `repository_name`; add them")
+    return repository_url(f"{wire.SCMS[scm]}/{owner}/{name.removesuffix('.git')}.git")
+
+
 def seen(services: Services, actor: Actor, owner: str, name: str, *, own: bool = False) -> Algorithm:
     """Find the algorithm that a path names.
 
@@ -79,6 +105,9 @@ def create(services: Services, actor: Actor, owner: str, body: bytes) -> dict[st
     settings = asked.get("settings") or {}
     if not isinstance(name, str) or not all(isinstance(part, dict) for part in (details, info, settings)):
         raise InvalidRequest("an algorithm needs a `name`, and `details` and `settings` that are objects")
+    url = source_url(asked.get("source"))
+    if url:
+        services.fetcher.check(url)
     algorithm = algorithms.create(
         services.database,
         actor,
@@ -90,10 +119,15 @@ def create(services: Services, actor: Actor, owner: str, body: bytes) -> dict[st
         sample_input=sample_input(info),
     )
     repositories.create(services.repositories, algorithm)
-    return wire.algorithm_object(algorithm)
+    if url is None:
+        return wire.algorithm_object(algorithm)
+    secret = sources.put(services.database, services.vault, actor, algorithm, url)
+    found = wire.algorithm_object(algorithm, source=sources.find(services.database, algorithm))
+    found["source"] |= {"repository_webhook_secret": secret}
+    return found
 
 
-@get(ROOT, opt={"scope": "call"}, sync_to_thread=True)
+@get(ROOT, opt={"scope": "call", "deploys": True}, sync_to_thread=True)
 def show(services: Services, actor: Actor, owner: str, name: str) -> dict[str, Any]:
     """Show an algorithm at its newest release, else at its newest build."""
     algorithm = seen(services, actor, owner, name)
@@ -101,10 +135,11 @@ def show(services: Services, actor: Actor, owner: str, name: str) -> dict[str, A
     newest = releases.newest_first(
         services.database, algorithm, limit=1, offset=0, is_public=None if is_owner else True
     )
+    source = sources.find(services.database, algorithm) if is_owner else None
     if newest:
-        return wire.algorithm_object(algorithm, build=newest[0].build, release=newest[0])
+        return wire.algorithm_object(algorithm, build=newest[0].build, release=newest[0], source=source)
     build = builds.last_succeeded(services.database, algorithm) if is_owner else None
-    return wire.algorithm_object(algorithm, build=build)
+    return wire.algorithm_object(algorithm, build=build, source=source)
 
 
 @put(ROOT, opt={"scope": "manage"}, sync_to_thread=True)
@@ -117,4 +152,5 @@ def update(services: Services, actor: Actor, owner: str, name: str, body: bytes)
         raise InvalidRequest("`settings` and `version_info` are objects; see the HTTP reference")
     callability(settings)
     algorithms.change(services.database, algorithm, settings=settings, sample_input=sample_input(info))
-    return wire.algorithm_object(seen(services, actor, owner, name))
+    source = sources.find(services.database, algorithm)
+    return wire.algorithm_object(seen(services, actor, owner, name), source=source)

@@ -11,7 +11,7 @@ from pushpoint.errors import InvalidRequest, NotFound
 from pushpoint.lifecycle import BuildState
 from pushpoint.names import is_commit
 from pushpoint.records import Actor
-from pushpoint.registry import builds, releases, repositories
+from pushpoint.registry import builds, releases, repositories, sources
 from pushpoint.serving import Services
 from pushpoint.web.algorithms import ROOT, seen
 from pushpoint.web.paging import paged
@@ -20,28 +20,33 @@ LARGEST_OFFSET = 1 << 40
 """Bytes; no log is longer, and file systems take no offset that is much larger."""
 
 
-@post(f"{ROOT}/compile", opt={"scope": "manage"}, sync_to_thread=True, status_code=200)
+@post(f"{ROOT}/compile", opt={"scope": "manage", "deploys": True}, sync_to_thread=True, status_code=200)
 def compile_head(
     services: Services, actor: Actor, owner: str, name: str, body: bytes, wait: bool = True
 ) -> dict[str, Any]:
     """Build the head of the branch, or `commitSha`, and wait for it unless told not to.
 
-    A failed build answers 200 as well: the Python client repeats a request that does not.
+    What is hosted elsewhere is fetched first, unless the commit is here already. A failed build answers 200 as well:
+    the Python client repeats a request that does not.
     """
     algorithm = seen(services, actor, owner, name, own=True)
     repository = repositories.path(services.repositories, algorithm)
-    commit = wire.lenient(body).get("commitSha") or repositories.head(repository)
-    if not isinstance(commit, str) or not is_commit(commit):
+    commit = wire.lenient(body).get("commitSha")
+    if commit is not None and (not isinstance(commit, str) or not is_commit(commit)):
         raise InvalidRequest("`commitSha` is not a commit; push one and name it by its 40 digits")
-    build = services.builder.submit(algorithm, commit)
+    source = sources.find(services.database, algorithm)
+    if source and not (commit and repositories.holds(repository, commit)):
+        fetched = services.fetcher.fetch(algorithm)
+        commit = commit or fetched
+    build = services.builder.submit(algorithm, commit or repositories.head(repository) or "")
     if wait:
         build = services.builder.wait(algorithm, build)
     log = services.builder.read_log(build).decode("utf-8", "replace")
     release = releases.of_build(services.database, build)
-    return wire.algorithm_object(algorithm, build=build, release=release, log=log)
+    return wire.algorithm_object(algorithm, build=build, release=release, log=log, source=source)
 
 
-@get(f"{ROOT}/builds", opt={"scope": "manage"}, sync_to_thread=True)
+@get(f"{ROOT}/builds", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
 def list_builds(
     services: Services, actor: Actor, owner: str, name: str, limit: int = 50, marker: str | None = None
 ) -> dict[str, Any]:
@@ -54,7 +59,7 @@ def list_builds(
     return paged(f"/v1/algorithms/{algorithm.name}/builds", limit, marker, find, wire.build_object)
 
 
-@get(f"{ROOT}/builds/{{build_id:str}}", opt={"scope": "manage"}, sync_to_thread=True)
+@get(f"{ROOT}/builds/{{build_id:str}}", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
 def show(services: Services, actor: Actor, owner: str, name: str, build_id: str) -> dict[str, Any]:
     """Show a build, named by its id or by its commit."""
     algorithm = seen(services, actor, owner, name, own=True)
@@ -62,7 +67,7 @@ def show(services: Services, actor: Actor, owner: str, name: str, build_id: str)
     return wire.build_object(build or builds.find(services.database, algorithm, build_id))
 
 
-@get(f"{ROOT}/builds/{{build_id:str}}/logs", opt={"scope": "manage"}, sync_to_thread=True)
+@get(f"{ROOT}/builds/{{build_id:str}}/logs", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
 def logs(
     services: Services, actor: Actor, owner: str, name: str, build_id: str, offset: int | None = None
 ) -> wire.LogView:
@@ -77,7 +82,7 @@ def logs(
     return wire.LogView(logs=text.decode("utf-8", "replace"), next=begin + len(text), finished=finished)
 
 
-@get(f"{ROOT}/builds/{{build_id:str}}/output", opt={"scope": "manage"}, sync_to_thread=True)
+@get(f"{ROOT}/builds/{{build_id:str}}/output", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
 def output(services: Services, actor: Actor, owner: str, name: str, build_id: str) -> wire.LogView:
     """Read the end of what the workers of a build printed."""
     algorithm = seen(services, actor, owner, name, own=True)

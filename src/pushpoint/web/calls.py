@@ -57,7 +57,7 @@ def application(services: Services) -> ASGIApp:
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         scope = cast("HTTPScope", scope)
         request_id = f"req-{uuid4()}"
-        actor = guards.identify(services, raw.header(scope, b"authorization"), "call")
+        actor = guards.identify(services, raw.header(scope, b"authorization"), "call", deploys=True)
         if scope["method"] != "POST":
             await raw.answer(send, 405, _JSON | {"allow": "POST"}, _error("call algorithms with POST"))
             return

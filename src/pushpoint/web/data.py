@@ -49,7 +49,8 @@ def application(services: Services) -> ASGIApp:
 
     async def serve(scope: object, receive: Receive, send: Send) -> None:
         request = cast("HTTPScope", scope)
-        actor = guards.identify(services, raw.header(request, b"authorization"), "data")
+        deploys = request["method"] in _DEPLOYS
+        actor = guards.identify(services, raw.header(request, b"authorization"), "data", deploys=deploys)
         method = _METHODS.get(request["method"])
         if method is None:
             allowed = ", ".join(_METHODS)
@@ -72,6 +73,8 @@ async def _get(
     services: Services, actor: Actor, path: DataPath, scope: HTTPScope, receive: Receive, send: Send
 ) -> None:
     if not path.file:
+        if actor.limit:
+            raise NotFound(f"{path} not found; this key stores models in {actor.limit.collection} alone")
         await _list(services, actor, path, scope, send)
         return
     found = await asyncio.to_thread(data.file, services.database, actor, path)
@@ -138,7 +141,8 @@ async def _put(
     services: Services, actor: Actor, path: DataPath, scope: HTTPScope, receive: Receive, send: Send
 ) -> None:
     await asyncio.to_thread(data.writable, services.database, actor, path)
-    create_only = raw.header(scope, b"if-none-match") == "*"
+    # a limited key only ever adds: what an earlier deploy stored is not its to change
+    create_only = raw.header(scope, b"if-none-match") == "*" or actor.limit is not None
     if known := raw.header(scope, b"pushpoint-link"):
         blob = await asyncio.to_thread(data.stored, services.database, services.store, actor, Digest(known))
         await asyncio.to_thread(
@@ -177,6 +181,8 @@ async def _delete(
     await raw.answer(send, 200, _JSON, wire.encode({"result": {"deleted": deleted}}))
 
 
+_DEPLOYS = frozenset({"HEAD", "POST", "PUT"})
+"""What a deploy does: look whether a file is there, make the collection, send the model."""
 _METHODS = {"GET": _get, "HEAD": _get, "POST": _post, "PUT": _put, "DELETE": _delete}
 
 

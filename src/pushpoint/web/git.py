@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Send
 from pushpoint import git
 from pushpoint.errors import NotFound
 from pushpoint.names import AlgorithmName, decode_path
-from pushpoint.registry import algorithms
+from pushpoint.registry import algorithms, sources
 from pushpoint.serving import Services
 from pushpoint.web import guards, raw
 
@@ -34,12 +34,19 @@ def application(services: Services) -> ASGIApp:
 
     async def serve(scope: object, receive: Receive, send: Send) -> None:
         request = cast("HTTPScope", scope)
-        actor = guards.identify(services, raw.header(request, b"authorization"), "manage")
+        actor = guards.identify(services, raw.header(request, b"authorization"), "manage", deploys=True)
         found = _PATH.fullmatch(decode_path(request["raw_path"]))
         if not found:
             raise NotFound("there is no such repository; its address is /git/OWNER/NAME.git")
         owner, name, service = found.groups()
         algorithm = await asyncio.to_thread(algorithms.find_own, services.database, actor, AlgorithmName(owner, name))
+        if "git-receive-pack" in service + request["query_string"].decode("latin-1") and (
+            source := await asyncio.to_thread(sources.find, services.database, algorithm)
+        ):
+            # as text, which git shows to whoever pushes
+            said = f"{algorithm.name} is built from {source.url}; push there\n"
+            await raw.answer(send, 403, {"content-type": "text/plain; charset=utf-8"}, said.encode())
+            return
         variables = git.environment() | {
             "GIT_PROJECT_ROOT": str(services.repositories),
             "GIT_HTTP_EXPORT_ALL": "1",

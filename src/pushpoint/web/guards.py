@@ -1,6 +1,7 @@
 """Who is asking, and may they: one guard for every route, default deny.
 
-A route of Litestar's declares its scope in `opt`; one without does not start. The raw applications call `identify`.
+A route of Litestar's declares its scope in `opt`; one without does not start. A key that is limited to one algorithm is
+refused by every route that does not say `deploys`. The raw applications call `identify`.
 """
 
 from __future__ import annotations
@@ -48,20 +49,21 @@ def credential(header: str | None) -> str | None:
     return None
 
 
-def identify(services: Services, header: str | None, scope: str | None) -> Actor:
+def identify(services: Services, header: str | None, scope: str | None, *, deploys: bool = False) -> Actor:
     """Say who is asking, if they may.
 
     Args:
         services: The platform.
         header: The request's Authorization.
         scope: What the key must allow; none asks for a valid key alone.
+        deploys: Whether this is a part of a deploy, which keys that are limited to one algorithm are for.
 
     Returns:
         The actor.
 
     Raises:
         Unauthenticated: No valid key came with the request.
-        Refused: The key lacks the scope.
+        Refused: The key lacks the scope, or is for deploying alone.
     """
     key = credential(header)
     found = None
@@ -73,6 +75,10 @@ def identify(services: Services, header: str | None, scope: str | None) -> Actor
         raise Unauthenticated("authorization required")
     if scope is not None and scope not in found.scopes:
         raise Refused(f"this key may not {scope}; ask {found.account.name} for one that may")
+    if found.limit and not deploys:
+        raise Refused(
+            f"this key may do no more than deploy algo://{found.limit.algorithm}; use a key of {found.account.name}'s"
+        )
     return found
 
 
@@ -82,7 +88,7 @@ def permit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHan
     if scope != OPEN:
         services: Services = connection.app.state.services
         header = raw.header(cast("HTTPScope", connection.scope), b"authorization")
-        connection.state.actor = identify(services, header, scope)
+        connection.state.actor = identify(services, header, scope, deploys=handler.opt.get("deploys") is True)
 
 
 def actor(request: Request[Any, Any, Any]) -> Actor:

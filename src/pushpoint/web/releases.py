@@ -8,7 +8,7 @@ from uuid import uuid4
 from litestar import get, post
 
 from pushpoint import wire
-from pushpoint.errors import AlreadyExists, InvalidRequest, NotFound
+from pushpoint.errors import AlreadyExists, InvalidRequest, NotFound, Refused
 from pushpoint.lifecycle import BuildState
 from pushpoint.names import is_commit
 from pushpoint.records import Actor, Algorithm, Build
@@ -18,7 +18,7 @@ from pushpoint.web.algorithms import ROOT, callability, sample_input, seen
 from pushpoint.web.paging import paged
 
 
-@get(f"{ROOT}/versions", opt={"scope": "call"}, sync_to_thread=True)
+@get(f"{ROOT}/versions", opt={"scope": "call", "deploys": True}, sync_to_thread=True)
 def list_versions(
     services: Services,
     actor: Actor,
@@ -46,7 +46,7 @@ def list_versions(
     )
 
 
-@get(f"{ROOT}/versions/{{selector:str}}", opt={"scope": "call"}, sync_to_thread=True)
+@get(f"{ROOT}/versions/{{selector:str}}", opt={"scope": "call", "deploys": True}, sync_to_thread=True)
 def show_version(services: Services, actor: Actor, owner: str, name: str, selector: str) -> dict[str, Any]:
     """Show one version, by commit or by number."""
     algorithm = seen(services, actor, owner, name)
@@ -55,7 +55,12 @@ def show_version(services: Services, actor: Actor, owner: str, name: str, select
     return wire.algorithm_object(algorithm, build=build, release=releases.of_build(services.database, build))
 
 
-@post([f"{ROOT}/versions", f"{ROOT}/version"], opt={"scope": "manage"}, sync_to_thread=True, status_code=200)
+@post(
+    [f"{ROOT}/versions", f"{ROOT}/version"],
+    opt={"scope": "manage", "deploys": True},
+    sync_to_thread=True,
+    status_code=200,
+)
 def publish(
     services: Services, actor: Actor, owner: str, name: str, body: bytes, roll_out: bool = True
 ) -> dict[str, Any]:
@@ -69,6 +74,8 @@ def publish(
     if not isinstance(settings, dict) or not isinstance(info, dict):
         raise InvalidRequest("`settings` and `version_info` are objects; see the HTTP reference")
     asked_for = callability(settings)
+    if asked_for and actor.limit:
+        raise Refused(f"this key may not say who may call algo://{algorithm.name}; use a key of {owner}'s")
     build = _build_to_publish(services, algorithm, info.get("git_hash"))
     sample = sample_input(info)
     release = releases.publish(
@@ -88,7 +95,7 @@ def publish(
     return wire.algorithm_object(algorithm, build=build, release=release)
 
 
-@get(f"{ROOT}/releases", opt={"scope": "manage"}, sync_to_thread=True)
+@get(f"{ROOT}/releases", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
 def list_releases(
     services: Services, actor: Actor, owner: str, name: str, limit: int = 50, marker: str | None = None
 ) -> dict[str, Any]:
@@ -109,7 +116,7 @@ def list_releases(
     )
 
 
-@get(f"{ROOT}/live", opt={"scope": "manage"}, sync_to_thread=True)
+@get(f"{ROOT}/live", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
 def live(services: Services, actor: Actor, owner: str, name: str) -> wire.DeploymentView:
     """Show what has the traffic."""
     algorithm = seen(services, actor, owner, name, own=True)
@@ -119,7 +126,7 @@ def live(services: Services, actor: Actor, owner: str, name: str) -> wire.Deploy
     return wire.deployment_view(found, live=found)
 
 
-@get(f"{ROOT}/deployments", opt={"scope": "manage"}, sync_to_thread=True)
+@get(f"{ROOT}/deployments", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
 def list_deployments(
     services: Services, actor: Actor, owner: str, name: str, limit: int = 50, marker: str | None = None
 ) -> dict[str, Any]:
@@ -139,7 +146,7 @@ def list_deployments(
     )
 
 
-@post(f"{ROOT}/deployments", opt={"scope": "manage"}, sync_to_thread=True, status_code=202)
+@post(f"{ROOT}/deployments", opt={"scope": "manage", "deploys": True}, sync_to_thread=True, status_code=202)
 def roll_out(services: Services, actor: Actor, owner: str, name: str, body: bytes) -> wire.DeploymentView:
     """Begin to make a release live; the same `deploy_id` again answers the same deployment."""
     algorithm = seen(services, actor, owner, name, own=True)
@@ -154,7 +161,7 @@ def roll_out(services: Services, actor: Actor, owner: str, name: str, body: byte
     return wire.deployment_view(begun, live=deployments.live(services.database, algorithm))
 
 
-@get(f"{ROOT}/deployments/{{deployment_id:str}}", opt={"scope": "manage"}, sync_to_thread=True)
+@get(f"{ROOT}/deployments/{{deployment_id:str}}", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
 def show_deployment(services: Services, actor: Actor, owner: str, name: str, deployment_id: str) -> wire.DeploymentView:
     """Show a deployment."""
     algorithm = seen(services, actor, owner, name, own=True)
