@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import gzip
-import hashlib
 import json
 import os
 import secrets
 import shutil
 import subprocess
 import sys
-import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -30,6 +27,8 @@ NOBODY = 65534
 OTHERS = Path("/var/tmp/pushpoint-tests-of-nobody")
 """Where an unprivileged user has the Action, its environment and caches: made once, used again."""
 _SIBLING = "import mmap, sys, time; held = sys.stdin.readline(); print('ready', flush=True); time.sleep(600)"
+FILES = ("env", "path", "output", "step_summary", "state")
+"""Of the runner: what later steps take over."""
 _KEYRING = """\
 import ctypes, os, sys
 call = ctypes.CDLL(None).syscall
@@ -37,6 +36,7 @@ call(250, 1, None, 0, 0, 0)
 call(248, b"user", b"pushpoint", sys.argv[1].encode(), len(sys.argv[1]), -3)
 os.execvp(sys.argv[2], sys.argv[2:])
 """
+_HANDING = "import json, os, sys; os.execvpe(sys.argv[1], sys.argv[1:], json.load(sys.stdin))"
 _PARTS = ("action.yml", "action.lock", "scripts/action-environment", "src")
 
 
@@ -54,15 +54,11 @@ def unpacked(data: bytes) -> bytes:
     """Return data and what is compressed in it: by gzip anywhere, by zlib (git's objects) as a whole."""
     found, start = [data], data.find(b"\x1f\x8b\x08")
     while start >= 0:
-        try:
+        with suppress(zlib.error):
             found.append(zlib.decompressobj(31).decompress(data[start:]))
-        except zlib.error:
-            pass
         start = data.find(b"\x1f\x8b\x08", start + 1)
-    try:
+    with suppress(zlib.error):
         found.append(zlib.decompress(data))
-    except zlib.error:
-        pass
     return b"\n".join(found)
 
 
@@ -146,7 +142,7 @@ class Machine:
         return path
 
     def furnish(self) -> dict[str, str]:
-        """Put a secret everywhere a runner may have one; return the files that hold them, for the best informed thief."""
+        """Put a secret everywhere a runner may have one, and tell which files hold them."""
         own, secret = self.home, self.canary
         basic = base64.b64encode(f"x-access-token:{secret('persisted checkout')}".encode()).decode()
         included = base64.b64encode(f"x-access-token:{secret('included checkout')}".encode()).decode()
@@ -169,7 +165,7 @@ class Machine:
             ),
             "helper": helper,
             "ssh": self.write(own / ".ssh" / "id_ed25519", secret("ssh")),
-            "docker": self.write(own / ".docker" / "config.json", json.dumps({"auths": {"x": {"auth": secret("docker")}}})),
+            "docker": self.write(own / ".docker" / "config.json", json.dumps({"auths": secret("docker")})),
             "profile": self.write(
                 own / ".config" / "pushpoint" / "profile.toml", f'key-file = "{own}/key"\n# {secret("profile")}\n'
             ),
@@ -182,7 +178,7 @@ class Machine:
             ),
             "submodule": self.write(
                 self.repository.directory / ".git" / "modules" / "sub" / "config",
-                f'[core]\n\tbare = false\n[http "https://github.com/"]\n\textraheader = AUTHORIZATION: basic {submodule}\n',
+                f'[http "https://github.com/"]\n\textraheader = AUTHORIZATION: basic {submodule}\n',
             ),
             "shared memory": self.write(Path("/dev/shm") / f"pushpoint-{self.place.name}", secret("shared memory")),
         }  # fmt: skip
@@ -190,7 +186,7 @@ class Machine:
         git("config", "http.https://github.com/.extraheader", f"AUTHORIZATION: basic {basic}")
         git("config", f"includeIf.gitdir:{self.repository.directory}/.git.path", str(files["included"]))
         git("remote", "add", "origin", f"https://ann:{secret('remote')}@github.com/ann/thieving")
-        for name in ("env", "path", "output", "step_summary", "state"):
+        for name in FILES:
             self.write(self.temporary / "_runner_file_commands" / name, "")
         return {name: str(path) for name, path in files.items()}
 
@@ -209,8 +205,7 @@ class Machine:
         cache = OTHERS / "cache" if self.user is not None else Path(os.environ["XDG_CACHE_HOME"])
         commands = self.temporary / "_runner_file_commands"
         passed = {name: os.environ[name] for name in os.environ if name.startswith(("PIP_", "SSL_", "LC_", "LANG"))}
-        command_files = {f"GITHUB_{name.upper()}": str(commands / name) for name in
-                         ("env", "path", "output", "step_summary", "state")}  # fmt: skip
+        command_files = {f"GITHUB_{name.upper()}": str(commands / name) for name in FILES}
         return passed | command_files | {
             "CI": "true",
             "GITHUB_ACTIONS": "true",
@@ -234,11 +229,13 @@ class Machine:
 
     def run(self, environment: Mapping[str, str], *, before: Sequence[str] = ()) -> Ran:
         """Run the Action to its end."""
+        # as stdin, because of a program that stays, as `before` may, the environment would stay too
+        handing = ["/usr/bin/python3", "-I", "-c", _HANDING]
         done = subprocess.run(
-            [*self.whose, *before, *self.with_keyring, self.python(), "-P", "-m", "pushpoint.action"],
+            [*self.whose, *before, *handing, *self.with_keyring, self.python(), "-P", "-m", "pushpoint.action"],
             cwd=self.repository.directory,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
+            env={},
+            input=json.dumps(environment).encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=180,
@@ -287,7 +284,7 @@ class Machine:
 
 @cache
 def others() -> str:
-    """Return the Action's interpreter for an unprivileged user, made by `action.yml`'s own script with Debian's Python."""
+    """Return the Action's interpreter for an unprivileged user, made by `action.yml`'s own script."""
     if os.getuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("only root can become somebody else; whoever else runs this suite is that unprivileged user")
     base = Path("/usr/bin/python3")
@@ -311,7 +308,16 @@ def others() -> str:
     usage = [what for what in ("find", "make") if f'"{what}"' in script.read_text()] or [""]
     for what in usage:
         done = subprocess.run(
-            ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", base, "-I", script, *filter(None, [what])],
+            [
+                "setpriv",
+                f"--reuid={NOBODY}",
+                f"--regid={NOBODY}",
+                "--clear-groups",
+                base,
+                "-I",
+                script,
+                *filter(None, [what]),
+            ],
             env={name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
             | {"HOME": str(cache), "XDG_CACHE_HOME": str(cache), "PATH": os.defpath, "GITHUB_OUTPUT": str(told)},
             capture_output=True,

