@@ -20,7 +20,7 @@ import pytest
 
 from pushpoint.sandbox import find_sandbox
 from tests.conftest import Platform
-from tests.promises.machine import NOBODY, OTHERS, Machine, Ran, commands, leaks
+from tests.promises.machine import FILES, NOBODY, OTHERS, Machine, Ran, commands, leaks
 from tests.repositories import trained
 
 THIEF = Path(__file__).with_name("thief.py")
@@ -244,7 +244,19 @@ def boxed(machine: Machine, *options: str) -> list[str]:
         "--dev",
         "/dev",
     ]
-    command += ["--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--bind", "/dev/shm", "/dev/shm"]
+    command += [
+        "--dev",
+        "/dev",
+        "--proc",
+        "/proc",
+        "--tmpfs",
+        "/tmp",
+        "--tmpfs",
+        "/var/tmp",
+        "--bind",
+        "/dev/shm",
+        "/dev/shm",
+    ]
     return [*command, *(word for path in shown for word in ("--bind", path, path)), "--"]
 
 

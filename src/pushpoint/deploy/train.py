@@ -277,7 +277,7 @@ def _without_credentials(folders: Sequence[Path], scratch: Path) -> dict[Path, P
     Returns:
         File -> its copy.
     """
-    found = {}
+    found: dict[Path, Path] = {}
     for folder in dict.fromkeys(folders):
         files = [folder / "config", folder / "config.worktree", folder / "FETCH_HEAD"]
         files += [path for sub in ("modules", "worktrees") for path in (folder / sub).rglob("config*")]
