@@ -21,7 +21,7 @@ import pytest
 from pushpoint.sandbox import find_sandbox
 from tests.conftest import Platform
 from tests.promises.machine import FILES, NOBODY, OTHERS, Machine, Ran, commands, leaks
-from tests.repositories import trained
+from tests.repositories import INFERENCE, trained
 
 THIEF = Path(__file__).with_name("thief.py")
 BACKEND = """\
@@ -182,6 +182,11 @@ def test_it_tries_at_least_forty_ways_and_gets_nothing(machine: Machine) -> None
     assert [name for name, text in ran.files.items() if "HIJACKED" in text] == []
     assert {name for name, _ in commands(ran.log)} <= {"add-mask", "group", "endgroup", "notice", "warning"}
 
+    name = machine.repository.name
+    bare = str(machine.repository.pushed(machine.platform))
+    pushed = machine.repository.git("--git-dir", bare, "show", f"master:src/{name}.py")
+    assert pushed == INFERENCE.strip(), "the commit's code, whatever was written beside it"
+
     last = (loot / "daemon").read_text()
     time.sleep(0.3)
     assert (loot / "daemon").read_text() == last, "nothing that it started is still there"
@@ -232,31 +237,9 @@ def boxed(machine: Machine, *options: str) -> list[str]:
     if program is None:
         pytest.skip("bubblewrap does not work here, and this test does not let a thief loose without it")
     shown = [str(path) for path in (machine.place, *([OTHERS] if machine.user is not None else ()))]
-    command = [
-        program,
-        "--die-with-parent",
-        "--unshare-user",
-        "--unshare-pid",
-        *options,
-        "--ro-bind",
-        "/",
-        "/",
-        "--dev",
-        "/dev",
-    ]
-    command += [
-        "--dev",
-        "/dev",
-        "--proc",
-        "/proc",
-        "--tmpfs",
-        "/tmp",
-        "--tmpfs",
-        "/var/tmp",
-        "--bind",
-        "/dev/shm",
-        "/dev/shm",
-    ]
+    command = [program, "--die-with-parent", "--unshare-user", "--unshare-pid", *options, "--ro-bind", "/", "/"]
+    command += ["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp"]
+    command += ["--bind", "/dev/shm", "/dev/shm"]
     return [*command, *(word for path in shown for word in ("--bind", path, path)), "--"]
 
 
@@ -282,9 +265,10 @@ def test_a_link_in_place_of_what_it_leaves_leads_nowhere(
 
 
 RACE = """
-import json, os, pathlib, time
+import json, os, pathlib
 known = json.load(open("map.json"))
 pathlib.Path("model.pkl").write_text("honest weights")
+held = bytearray(os.urandom(1 << 20) * 200)  # takes the system a while to take back
 
 
 def close(number):
@@ -294,20 +278,25 @@ def close(number):
         pass
 
 
+def swap(to):
+    while True:
+        try:
+            os.symlink(known["ssh"], to)
+            os.replace(to, "model.pkl")
+            open(to, "w").write("honest weights")
+            os.replace(to, "model.pkl")
+        except OSError:
+            pass
+
+
 if os.fork() == 0:
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     for number in range(256):
         os.dup2(null, number) if number < 3 else close(number)
-    if os.fork() == 0:
-        while True:
-            try:
-                os.symlink(known["ssh"], "swap")
-                os.replace("swap", "model.pkl")
-                open("honest", "w").write("honest weights")
-                os.replace("honest", "model.pkl")
-            except OSError:
-                pass
+    for number in range(20):
+        if os.fork() == 0:
+            swap(f"swap-{number}")
     os._exit(0)"""
 
 

@@ -424,7 +424,7 @@ def git_settings_that_run_programs() -> object:
             found.append("written")
         except OSError as error:
             found.append(str(error))
-    write(HERE / ".gitattributes", "* filter=thief diff=thief\n", 0o644)
+    write(HERE / ".gitattributes", "* filter=thief diff=thief text eol=crlf ident\n", 0o644)
     return found
 
 
