@@ -47,7 +47,7 @@ class Fault:
     Attributes:
         status: What it answers.
         headers: With these headers; `Location` makes a redirection.
-        body: And this text.
+        body: And this text, or what is said of the path: none is a 404.
         seconds: After so long.
         times: So often; then it works again.
         service: Only for requests that name it: `git-upload-pack` or `git-receive-pack`.
@@ -55,7 +55,7 @@ class Fault:
 
     status: int = 500
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    body: bytes | Callable[[str], bytes | None] = b""
     seconds: float = 0.0
     times: int = 1 << 30
     service: str = ""
@@ -203,7 +203,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and fault.times > 0 and fault.service in self.path:
             fault.times -= 1
             time.sleep(fault.seconds)
-            self._answer(fault.status, dict(fault.headers), fault.body)
+            said = fault.body(self.path) if callable(fault.body) else fault.body
+            self._answer(404 if said is None else fault.status, dict(fault.headers), said or b"")
             return
         target = urlsplit(self.path)
         name = target.path.lstrip("/").partition(".git")[0]

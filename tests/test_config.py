@@ -13,7 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushpoint.config import FILE, PUBLISH, SETTINGS, Config, Secret, Setting, credentials, read_file, resolve
+from pushpoint.config import (
+    FILE,
+    PUBLISH,
+    SETTINGS,
+    Config,
+    Secret,
+    Setting,
+    credentials,
+    git_login,
+    read_file,
+    resolve,
+)
 from pushpoint.errors import ConfigError, MissingSetting, UnknownSetting
 
 KEY = "simUltraSecret0123456789"
@@ -23,8 +34,8 @@ SAMPLES: dict[str, tuple[Any, str, Any]] = {
     "text": ("iris", "iris", "iris"),
     "seconds": (90, "90", 90.0),
     "list": (["a.csv", "b"], "a.csv, b", ("a.csv", "b")),
-    "repository": ("https://github.com/ann/iris.git",) * 3,
     "choice": ("major", "major", "major"),
+    "repository": ("https://git.example/a/b/", "https://GIT.example/a/b", "https://git.example/a/b"),
     "json": ({"a": [1, 2.5, None][:2]}, '{"a": [1, 2.5]}', '{"a": [1, 2.5]}'),
 }
 settings = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
@@ -349,3 +360,33 @@ def test_without_an_address_there_is_nobody_to_ask(tmp_path: Path) -> None:
 def test_what_is_no_address_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigError, match="http://HOST:PORT"):
         credentials({"PUSHPOINT_URL": url, "PUSHPOINT_API_KEY": KEY}, tmp_path / "none.toml")
+
+
+# -- the git host -------------------------------------------------------------------------------------------
+
+
+def test_who_we_are_on_the_git_host_comes_from_the_environment_alone() -> None:
+    assert git_login({}) is None
+    assert git_login({"PUSHPOINT_GIT_USER": "ann", "PUSHPOINT_GIT_TOKEN": " "}) is None
+    found = git_login({"PUSHPOINT_GIT_USER": "ann", "PUSHPOINT_GIT_TOKEN": f"{KEY}\n"})
+    assert found
+    assert (found.user, found.token.reveal()) == ("ann", KEY)
+    assert KEY not in repr(found)
+    nameless = git_login({"PUSHPOINT_GIT_TOKEN": KEY})
+    assert nameless
+    assert nameless.user, "Basic authentication has a user, and hosts refuse an empty one"
+    resolved(environment={"PUSHPOINT_GIT_USER": "ann", "PUSHPOINT_GIT_TOKEN": KEY})
+
+
+@pytest.mark.parametrize("user", ["ann:x", "a\nb"])
+def test_a_user_name_that_is_none_is_refused(user: str) -> None:
+    with pytest.raises(ConfigError, match="PUSHPOINT_GIT_USER"):
+        git_login({"PUSHPOINT_GIT_USER": user, "PUSHPOINT_GIT_TOKEN": KEY})
+
+
+def test_a_token_in_the_repositorys_address_is_refused_and_not_shown() -> None:
+    for layer in ("file", "environment", "flags"):
+        name = "PUSHPOINT_REPOSITORY" if layer == "environment" else "repository"
+        with pytest.raises(ConfigError, match="take it out") as caught:
+            resolved(**{layer: {name: f"https://ann:{KEY}@git.example/a/b"}})
+        assert KEY not in str(caught.value)

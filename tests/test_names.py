@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushpoint.errors import InvalidName
+from pushpoint.errors import ConfigError, InvalidName
 from pushpoint.names import (
     AlgorithmName,
     DataPath,
@@ -20,6 +20,7 @@ from pushpoint.names import (
     decode_path,
     is_commit,
     reference,
+    repository_url,
     stored_model_name,
     version,
     version_prefix,
@@ -364,3 +365,56 @@ def test_every_file_a_notebook_can_write_has_a_stored_name(model: str) -> None:
 def test_other_bytes_or_another_commit_have_another_name() -> None:
     made = {stored_model_name("m.pkl", commit * 40, digest * 64) for commit in "ab" for digest in "01"}
     assert len(made) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://github.com/ann/code.git", "https://github.com/ann/code.git"),
+        ("HTTPS://GitHub.COM:443/ann/Code/", "https://github.com/ann/Code"),
+        ("http://git.example:3000/a/b/c.git", "http://git.example:3000/a/b/c.git"),
+        ("https://[2606:4700:0::1111]/a/b", "https://[2606:4700::1111]/a/b"),
+        ("https://8.8.8.8/a/b", "https://8.8.8.8/a/b"),
+        ("https://host/~ann/c++", "https://host/~ann/c++"),
+    ],
+)
+def test_the_address_of_a_repository_has_one_form(text: str, shown: str) -> None:
+    assert str(repository_url(text)) == shown
+    assert str(repository_url(shown)) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "github.com/a/b", "git@github.com:a/b", "ssh://github.com/a/b", "file:///a/b", "https://github.com"),
+        *("https://github.com/", "https:///a/b", "https://a/b?c", "https://a/b#c", "https://a/b c", "https://a\\b/c"),
+        *("https://a/../b", "https://a/./b", "https://a/b//c", "https://a/b%2Fc", "https://-a/b", "https://a-/b"),
+        *("https://a..b/c", "https://a./c", "https://127.1/c", "https://0x7f.1/c", "https://1/c", "https://[::1/c"),
+        *(
+            "https://a:0/b",
+            "https://a:99999/b",
+            "https://a:b/c",
+            "https://\u24d0/b",
+            "https://a/\u00fc",
+            "--upload-pack=x",
+        ),
+        *(
+            "https://user@a/b",
+            "https://user:secret@a/b",
+            "https://:secret@a/b",
+            "https://a/" + "b" * 600,
+            "ext::sh -c x",
+        ),
+    ],
+)
+def test_what_is_no_address_of_a_repository_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        repository_url(text)
+    assert "secret" not in str(caught.value)
+
+
+def test_two_addresses_of_one_repository() -> None:
+    one = repository_url("https://github.com/Ann/Code.git")
+    assert one.is_same(repository_url("https://GITHUB.com:443/ann/code/"))
+    assert not one.is_same(repository_url("https://github.com/ann/code2"))
+    assert not one.is_same(repository_url("https://github.com:8443/ann/code"))

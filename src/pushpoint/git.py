@@ -234,8 +234,6 @@ def _refusal(remote: Remote, act: str, said: str) -> Error:
         return NotFound(f"{remote.url} has no such branch, or no commit; push a first one there")
     if status == "404" or "not found" in said:
         return NotFound(f"{remote.url} does not exist, or not for who asks; check the address, and {remote.advice}")
-    if "File too large" in said or "signal 25" in said:
-        return ConfigError(f"{remote.url} is larger than is taken; keep models and data out of it")
     if "fsck error" in said or "in fsck" in said:
         return ConfigError(f"{remote.url} holds what git calls broken: {shown}; mend that commit there")
     return Unavailable(f"git {act} against {remote.url} failed: {shown}; try again later")

@@ -116,7 +116,9 @@ def run(
     secrets: Mapping[str, str] | None = None,
     variables: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
+    steps: Mapping[str, str] | None = None,
     prefix: list[str] | None = None,
+    uses: str = OURS,
 ) -> Ran:
     """Run the workflows of a repository for an event.
 
@@ -129,8 +131,10 @@ def run(
         payload: What GitHub says of it.
         secrets: More secrets.
         variables: More variables of the repository.
-        environment: More variables of the runner.
+        environment: More variables of the runner's machine.
+        steps: More variables of the steps, as the runner sets them.
         prefix: Command to run act with, for instance as another user.
+        uses: How the workflow names the Action.
     """
     results.mkdir(parents=True, exist_ok=True)
     (results / "event.json").write_text(json.dumps(payload or {}))
@@ -140,8 +144,13 @@ def run(
         *(prefix or []),
         *(str(Path(sys.executable).parent / "act"), event, "--json", "--eventpath", str(results / "event.json")),
         *("--platform", "ubuntu-latest=-self-hosted", "--no-cache-server", "--secret-file", str(results / "secrets")),
-        *("--env", f"RESULTS={results}", "--artifact-server-addr", "127.0.0.1", "--action-offline-mode"),
-        *("--local-repository", f"{OURS}={ours}"),
+        *(
+            "--env",
+            f"RESULTS={results}",
+            *(word for pair in (steps or {}).items() for word in ("--env", "=".join(pair))),
+        ),
+        *("--artifact-server-addr", "127.0.0.1", "--action-offline-mode"),
+        *("--local-repository", f"{uses}={ours}"),
         *("--local-repository", f"actions/cache@{CACHE}={STANDINS / 'cache'}"),
     ]
     for text in (

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pushpoint import git
-from pushpoint.errors import ConfigError, Conflict
+from pushpoint.errors import ConfigError, Conflict, Unavailable
 from pushpoint.names import AlgorithmName
 from pushpoint.records import Algorithm
 
@@ -101,6 +101,10 @@ def fetch(repository: Path, remote: git.Remote, branch: str | None) -> str:
 
     Returns:
         The branch's commit there.
+
+    Raises:
+        ConfigError: It is too large, or broken.
+        Unavailable: The host does not answer, or not in time.
     """
     theirs = f"refs/heads/{branch}" if branch else "HEAD"
     quiet = ["--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-auto-maintenance"]
@@ -113,9 +117,14 @@ def fetch(repository: Path, remote: git.Remote, branch: str | None) -> str:
             timeout=FETCH_TIMEOUT,
             largest=LARGEST_FETCH,
         )
+    except Unavailable as error:
+        # git only says that a program it started ended early; what that one left tells why
+        if any(path.stat().st_size >= LARGEST_FETCH for path in _leftovers(repository)):
+            raise ConfigError(f"{remote.url} is larger than is taken; keep models and data out of it") from error
+        raise
     finally:
-        for leftover in (repository / "objects" / "pack").glob("tmp_*"):  # of a git that was ended
-            leftover.unlink(missing_ok=True)
+        for path in _leftovers(repository):
+            path.unlink(missing_ok=True)
     return git.text(["rev-parse", "--verify", _FETCHED], directory=repository)
 
 
@@ -202,6 +211,10 @@ def template(name: AlgorithmName) -> Mapping[str, str]:
         "src/__init__.py": "",
         f"src/{name.name}.py": 'def apply(input):\n    return f"hello {input}"\n',
     }
+
+
+def _leftovers(repository: Path) -> list[Path]:
+    return list((repository / "objects" / "pack").glob("tmp_*"))
 
 
 def _tip(repository: Path, ref: str) -> str | None:
