@@ -243,3 +243,39 @@ def test_a_redirect_does_not_hand_the_credential_on(thief: tuple[str, list[str]]
         thread.join()
         server.server_close()
     assert [one for one in handed if one] == []
+
+
+def test_settings_without_credentials_still_describe_the_repository(repository: Path, tmp_path: Path) -> None:
+    kept = {
+        "remote.origin.url": "https://github.com/ann/x",
+        "remote.origin.fetch": "+refs/heads/*:refs/remotes/origin/*",
+        'branch.odd "name\\.remote': "origin",
+        "user.name": 'Ann "Quoted" \\ Other',
+        "extensions.partialclone": "origin",
+    }
+    dropped = {
+        "http.https://github.com/.extraheader": "AUTHORIZATION: basic c2VjcmV0",
+        "http.proxy": "http://ann:secret@proxy",
+        "credential.helper": "!echo password=secret",
+        "url.https://ann:secret@github.com/.insteadof": "https://github.com/",
+        "include.path": str(tmp_path / "secret"),
+        "includeif.gitdir:/.path": str(tmp_path / "secret"),
+        "core.sshcommand": "ssh -i secret",
+        "core.fsmonitor": "./secret",
+        "filter.x.smudge": "secret",
+        "alias.x": "!secret",
+        "remote.origin.proxy": "http://secret",
+        "branch.main.description": "secret",
+        "unheard.of": "secret",
+    }
+    (tmp_path / "secret").write_text("[user]\n\temail = secret\n")
+    given = kept | dropped | {"remote.origin.url": "https://ann:secret@github.com/ann/x"}
+    for key, value in given.items():
+        git.run(["config", key, value], directory=repository)
+    cleaned = git.harmless_settings(repository / ".git" / "config")
+    assert "secret" not in cleaned
+    (repository / ".git" / "config").write_text(cleaned)
+    for key, value in kept.items():
+        assert git.text(["config", "--get", key], directory=repository) == value
+    assert git.text(["config", "--get", "core.bare"], directory=repository) == "false"
+    assert git.commit_of(repository).id

@@ -310,3 +310,78 @@ def test_a_program_of_the_system_shows_no_more_than_the_system(
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.stdout == ""
     assert result.stderr.count("No such file") == 2
+
+
+SETS = """
+import sys
+for path in sys.argv[1:]:
+    try:
+        text = open(path).read()
+        open(path, "w").write(text)
+        print("written")
+    except OSError as error:
+        print(error.errno)
+"""
+
+
+@pytest.mark.parametrize("how", ["apart", "among the host's files"])
+def test_root_inside_can_neither_change_the_kernels_settings_nor_read_disks(
+    confined: Sandbox, scratch: Path, how: str
+) -> None:
+    """What belongs to root may be written by root, whatever capabilities it has lost; settings name programs."""
+    settings = ["/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/vm/swappiness"]
+    there = [path for path in settings if Path(path).exists()]
+    disks = "import glob\nprint(glob.glob('/dev/[vs]d*') + glob.glob('/dev/nvme*') + glob.glob('/dev/loop*'))"
+    if how == "apart":
+        assert set(run(confined, SETS, scratch, *there).split("\n")) <= {"13", "30"}
+        assert run(confined, disks, scratch) == "[]"
+        return
+    command = confined.among(["/usr/bin/env", str(PYTHON), "-I", "-c"], directory=scratch, read_only=True)
+    for program, arguments, allowed in ((SETS, there, {"13", "30"}), (disks, [], {"[]"})):
+        done = subprocess.run([*command, program, *arguments], capture_output=True, text=True, check=False, timeout=30)
+        assert set(done.stdout.strip().split("\n")) <= allowed, done.stderr
+
+
+def test_among_the_hosts_files_some_are_hidden_some_replaced_some_writable(
+    confined: Sandbox, scratch: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "place"
+    for path in ("private/key", "private/given/read", "work/config", "work/file", "other/file"):
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        (place / path).write_text(f"{path} as it is")
+    (scratch / "clean").write_text("clean")
+    command = confined.among(
+        ["/bin/sh", "-c", "cat private/key private/given/read work/config; for d in private/given work other; do "
+         "echo x > $d/new && echo $d; done; echo x > work/config"],
+        directory=place,
+        read_only=True,
+        hidden=[place / "private", place / "other" / "file"],
+        replaced={place / "work" / "config": scratch / "clean"},
+        readable=[place / "private" / "given"],
+        writable=[place / "work"],
+    )  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.stdout == "private/given/read as it isclean" + "work\n"
+    assert (place / "work" / "config").read_text() == "work/config as it is"
+    assert (place / "work" / "new").exists()
+
+
+def test_the_sessions_keys_are_left_behind() -> None:
+    """In a program of its own: this one keeps its keys."""
+    program = """
+import ctypes, os
+from pushpoint import sandbox
+kernel = ctypes.CDLL(None)
+number = {"x86_64": 250, "aarch64": 219}[os.uname().machine]
+add = {250: 248, 219: 217}[number]
+kernel.syscall(number, 1, None)
+print(kernel.syscall(add, b"user", b"pushpoint-test", b"secret", 6, -3) > 0)
+print(kernel.syscall(number, 10, -3, b"user", b"pushpoint-test", 0) > 0)
+sandbox.keep_memory_private()
+print(kernel.syscall(number, 10, -3, b"user", b"pushpoint-test", 0) > 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    added, found, after = done.stdout.split()
+    if added == "False":
+        pytest.skip("this kernel keeps no keys")
+    assert (found, after) == ("True", "False")

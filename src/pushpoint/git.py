@@ -43,6 +43,12 @@ _SAFE |= {"protocol.https.allow": "always", "protocol.file.allow": "user", "cred
 _SAFE |= {"http.followRedirects": "false"}  # a credential goes to the host it was given for, and to no other
 NOBODY = {"HOME": os.devnull, "XDG_CONFIG_HOME": os.devnull}
 """Variables for a git that works for somebody else: the .netrc of who runs the platform is not for them."""
+_HARMLESS = re.compile(
+    r"core\.(bare|filemode|ignorecase|logallrefupdates|precomposeunicode|repositoryformatversion|symlinks|worktree)"
+    r"|extensions\.\w+|user\.(name|email)|branch\.(remote|merge)|remote\.(url|fetch|promisor|partialclonefilter)"
+    r"|submodule\.(active|url)"
+)
+_USER = re.compile(r"://[^/]*@")
 _SHOWN = 600
 """Characters of what a remote said that go into an error."""
 
@@ -101,6 +107,29 @@ def settings(values: Mapping[str, str]) -> dict[str, str]:
     pairs = {f"GIT_CONFIG_KEY_{index}": key for index, key in enumerate(values)}
     pairs |= {f"GIT_CONFIG_VALUE_{index}": value for index, value in enumerate(values.values())}
     return {"GIT_CONFIG_COUNT": str(len(values)), **pairs}
+
+
+def harmless_settings(file: Path) -> str:
+    """Read a file of git's settings, leaving out whatever may hold a credential or name a program.
+
+    Args:
+        file: Such as `.git/config`. What it includes is not read.
+
+    Returns:
+        Text of the same format: what the repository and its branches are; addresses without users and passwords.
+    """
+    listed = run(["config", "--file", str(file), "--no-includes", "--list", "-z"], isolated=True)
+    lines = []
+    for entry in listed.decode("utf-8", "surrogateescape").split("\0"):
+        key, _, value = entry.partition("\n")
+        section, _, rest = key.partition(".")
+        middle, _, name = rest.rpartition(".")
+        if _HARMLESS.fullmatch(f"{section}.{name}"):
+            value, middle = (re.sub(r'(["\\])', r"\\\1", text) for text in (_USER.sub("://", value), middle))
+            value = value.replace("\n", "\\n").replace("\t", "\\t")
+            part = f' "{middle}"' if middle else ""
+            lines.append(f'[{section}{part}]\n\t{name} = "{value}"\n')
+    return "".join(lines)
 
 
 def environment(*, isolated: bool = True) -> dict[str, str]:

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from uv import find_uv_bin
 
@@ -36,7 +37,12 @@ ETC = (
 )
 PARTS = ("bin", "include", "lib", "lib64", "share", "ssl")
 """Of an installation of Python; not its root, which may be somebody's home."""
+SETTINGS = ("acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger")
+"""Of /proc: root may write there without any capability, and some name programs that the kernel then runs."""
+ACCELERATORS = ("accel*", "davinci*", "dri", "dxg", "habanalabs*", "hisi_hdc", "kfd", "neuron*", "nvidia*", "vfio")
+"""Of /dev."""
 ETC_OF_NETWORK = ("/etc/gai.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf", "/etc/services")
+_PROC = ("--proc", "/proc", *(word for name in SETTINGS for word in ("--ro-bind-try", *[f"/proc/{name}"] * 2)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +112,7 @@ class Sandbox:
                 command += ["--ro-bind", path, path]
         for path in ETC + (ETC_OF_NETWORK if network else ()):
             command += ["--ro-bind-try", os.path.realpath(path), path]
-        command += ["--proc", "/proc", "--dev", "/dev"]
+        command += [*_PROC, "--dev", "/dev"]
         command += ["--bind", str(scratch), "/tmp"]  # noqa: S108 (its own, not ours)
         for shown in (*self.installations, *readable):
             command += ["--ro-bind-try", str(shown), str(shown)]
@@ -124,19 +130,22 @@ class Sandbox:
         directory: Path,
         read_only: bool,
         hidden: Iterable[Path] = (),
+        replaced: Mapping[Path, Path] = MappingProxyType({}),
         readable: Iterable[Path] = (),
         writable: Iterable[Path] = (),
     ) -> list[str]:
         """Wrap `argv` so that it runs among this host's files, as its user, without what is hidden.
 
         It sees none of the host's processes, so not their environments either, and all that it started ends with it.
-        The network is the host's. Start it with the environment it is to have, in a session of its own.
+        Of the devices it sees the harmless ones and accelerators: root may read disks. The network is the host's.
+        Start it with the environment it is to have, in a session of its own.
 
         Args:
             argv: Program and arguments.
             directory: Where to start.
             read_only: Whether it may write nowhere but in `writable`.
             hidden: Files and folders that are empty inside; those that do not exist are left out.
+            replaced: Files in whose place another one is shown, read-only.
             readable: Shown read-only, also below what is hidden or writable.
             writable: Shown writable, also below what is hidden or read-only. Of two paths, the inner one counts.
 
@@ -147,16 +156,16 @@ class Sandbox:
             return list(argv)
         command = [self.program, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--cap-drop"]
         command += ["ALL", "--die-with-parent", "--ro-bind" if read_only else "--bind", "/", "/"]
-        command += ["--dev-bind", "/dev", "/dev", "--tmpfs", "/dev/shm", "--proc", "/proc"]  # noqa: S108
-        shown = [(path, "hidden") for path in hidden]
-        shown += [(path, "--ro-bind") for path in readable] + [(path, "--bind") for path in writable]
+        command += [*_PROC, "--dev", "/dev"]
+        devices = [str(path) for pattern in ACCELERATORS for path in sorted(Path("/dev").glob(pattern))]
+        command += [word for path in devices for word in ("--dev-bind-try", path, path)]
+        shown = [(path, ["--tmpfs"] if path.is_dir() else ["--ro-bind", os.devnull]) for path in hidden]
+        shown += [(path, ["--ro-bind", str(path)]) for path in readable]
+        shown += [(path, ["--ro-bind", str(other)]) for path, other in replaced.items()]
+        shown += [(path, ["--bind", str(path)]) for path in writable]
         for path, how in sorted(shown, key=lambda pair: len(pair[0].parts)):  # mounts go over what is mounted before
-            if not path.exists():
-                continue
-            if how != "hidden":
-                command += [how, str(path), str(path)]
-            else:
-                command += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", os.devnull, str(path)]
+            if path.exists():
+                command += [*how, str(path)]
         return [*command, "--chdir", str(directory), "--", *argv]
 
     def around_uv(self, code: Path) -> Callable[[Sequence[str], Sequence[Path]], Sequence[str]]:
@@ -208,11 +217,26 @@ def find_sandbox() -> Sandbox:
 def keep_memory_private() -> None:
     """Let no process of the same user read this one's memory and environment; root still can. Linux only.
 
+    The kernel's session keyring is left too, so that what is started from here on does not have its keys.
+
     Source:
-        prctl(2), PR_SET_DUMPABLE; proc(5).
+        prctl(2), PR_SET_DUMPABLE; proc(5); keyctl(2), KEYCTL_JOIN_SESSION_KEYRING.
     """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+        kernel = ctypes.CDLL(None)
+        kernel.prctl(4, 0, 0, 0, 0)
+        if number := {"x86_64": 250, "aarch64": 219}.get(os.uname().machine):
+            kernel.syscall(number, 1, None)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what descendants leave behind, so that its end can be waited for. Linux only.
+
+    Source:
+        prctl(2), PR_SET_CHILD_SUBREAPER.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
 
 def installation(python: Path) -> list[Path]:

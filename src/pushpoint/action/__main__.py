@@ -71,7 +71,12 @@ def _shed_secrets() -> dict[str, str]:
             found: dict[str, str] = json.loads(file.read())
         return found
     secret = {name: os.environ[name] for name in _SECRET if name in os.environ}
-    kept = {name: value for name, value in os.environ.items() if name not in _SECRET}
+    known = [form for value in _known(secret) if len(value) > 7 for form in inputs.disguises(value)]
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _SECRET and not any(form in value for form in known)
+    }
     with os.fdopen(os.memfd_create("inputs"), "wb+") if sys.platform == "linux" else tempfile.TemporaryFile() as file:
         file.write(json.dumps(secret).encode())
         file.flush()
@@ -79,6 +84,17 @@ def _shed_secrets() -> dict[str, str]:
         command = [sys.executable, *sys.orig_argv[1:]]
         os.execve(sys.executable, command, {**kept, _HANDED: str(file.fileno())})  # noqa: S606 - it is ourselves
     return {}  # for the type checker: exec does not return
+
+
+def _known(secret: Mapping[str, str]) -> list[str]:
+    try:
+        given = json.loads(secret.get(GIVEN, "{}"))
+    except ValueError:
+        given = {}  # main() will say so
+    return [
+        *(str(given.get(name, "")).strip() for name in inputs.SECRETS),
+        *(v for n, v in secret.items() if n != GIVEN),
+    ]
 
 
 def _mask(given: Mapping[str, str], handed: Mapping[str, str], report: GitHubReport) -> None:

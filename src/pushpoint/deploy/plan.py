@@ -103,9 +103,11 @@ class Plan:
         """Folder for what a deploy leaves; it ignores itself, so it never makes a checkout dirty.
 
         Raises:
-            ConfigError: It cannot be written.
+            ConfigError: It cannot be written, or is a link.
         """
         folder = Path(self.root) / STATE
+        if folder.is_symlink():
+            raise ConfigError(f"{folder} is a link, and a deploy writes there; remove it")
         try:
             folder.mkdir(exist_ok=True)
             (folder / ".gitignore").write_text("*\n")

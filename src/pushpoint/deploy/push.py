@@ -176,17 +176,20 @@ def _clone(remote: git.Remote, clone: Path) -> None:
 
 def _inference_code(plan: Plan, place: Path) -> Path:
     # From the commit, not from the work tree: what git ignores there is nobody else's business, and a notebook may have
-    # written to it. The whole index is read, because attributes of other folders may say how the files are laid out.
+    # written to it. The whole index is read, because attributes of other folders may say how the files are laid out;
+    # before the index, git looks for them in the work tree, so that is an empty one.
     root, commit = Path(plan.root), plan.source.commit
     shutil.rmtree(place, ignore_errors=True)
     index = {"GIT_INDEX_FILE": str(place.with_suffix(".index"))}
     plain = ["-c", "core.autocrlf=false", "-c", "core.eol=lf"]  # the commit's bytes, not this machine's habits
     git.run([*plain, "read-tree", commit], directory=root, variables=index, isolated=False)
+    with_attributes = index | {"GIT_WORK_TREE": str(place.with_name("nothing"))}
+    place.with_name("nothing").mkdir(exist_ok=True)
     paths = "".join(f"{path}\0" for path, _ in git.entries(root, commit, [str(plan.inference)]))
     git.run(
         [*plain, "checkout-index", "--force", "-z", "--stdin", f"--prefix={place}/"],
         directory=root,
-        variables=index,
+        variables=with_attributes,
         stdin=paths.encode("utf-8", "surrogateescape"),
         isolated=False,
     )

@@ -12,14 +12,17 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import msgspec
 from uv import find_uv_bin
@@ -139,12 +142,14 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str], hidden: Sequenc
 
 def _run(plan: Plan, scratch: Path, report: Report, secrets: Sequence[str], hidden: Sequence[Path]) -> trainer.Trained:
     root, confinement = Path(plan.root), sandbox.find_sandbox()
+    sandbox.keep_memory_private()
+    sandbox.adopt_orphans()
     if confinement.program is None:
-        sandbox.keep_memory_private()
         report.warn(f"the notebook runs unconfined, and could find what this program holds: {confinement.reason}")
     for name in ("out", "tmp", "home"):
         (scratch / name).mkdir()
-    folders = cache_folder() / "environments", _uv_cache()
+    # Whatever is installed from uv's usual cache may be links to it, the Action too; a notebook gets one of its own.
+    folders = cache_folder() / "environments" / "training", cache_folder() / "uv"
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     job = trainer.Job(
@@ -160,16 +165,20 @@ def _run(plan: Plan, scratch: Path, report: Report, secrets: Sequence[str], hidd
     program = f"import sys; sys.path.insert(0, {str(source)!r}); from pushpoint.trainer import main; main()"
     variables = trainer.scrub(os.environ, secrets) | {"UV_CACHE_DIR": str(folders[1])}
     in_ci = bool(os.environ.get("CI"))
-    if in_ci and confinement.program:
-        variables |= {"HOME": str(scratch / "home"), "TMPDIR": str(scratch / "tmp")}
+    if in_ci:
+        os.environ["PATH"] = _elsewhere(root)  # from here on, what lies in the checkout is the notebook's
+        if confinement.program:
+            variables |= {"HOME": str(scratch / "home"), "TMPDIR": str(scratch / "tmp")}
+    git_folders = list(_git_folders(root))
     command = confinement.among(
         [sys.executable, "-I", "-c", program],
         directory=root,
         read_only=in_ci,
-        hidden=[*hidden, plan.state, *(_not_for_notebooks(root) if in_ci else ())],
+        hidden=[*hidden, plan.state, *(_not_for_notebooks() if in_ci else ())],
+        replaced=_without_credentials(git_folders, scratch) if in_ci and confinement.program else {},
         readable=[
-            *(*_git_folders(root), source, Path(sys.prefix), Path(job.runtime), Path(find_uv_bin())),
-            *sandbox.installation(Path(sys.executable)),
+            *(*git_folders, root / ".git", source, Path(sys.prefix), Path(job.runtime), Path(find_uv_bin())),
+            *(*sandbox.installation(Path(sys.executable)), Path(os.path.realpath("/etc/resolv.conf"))),
         ],
         writable=[root, scratch, *folders],
     )
@@ -179,10 +188,14 @@ def _run(plan: Plan, scratch: Path, report: Report, secrets: Sequence[str], hidd
         env=variables,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         start_new_session=True,
     )
     assert process.stdin  # noqa: S101 - both are pipes
     assert process.stdout  # noqa: S101
+    assert process.stderr  # noqa: S101
+    speaking = threading.Thread(target=_repeat, args=(process.stderr, report), daemon=True)
+    speaking.start()
     trained: trainer.Trained | None = None
     try:
         process.stdin.write(msgspec.json.encode(job) + b"\n")
@@ -206,7 +219,11 @@ def _run(plan: Plan, scratch: Path, report: Report, secrets: Sequence[str], hidd
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        _wait_for_all(process.pid)
+        speaking.join(1.0)  # unconfined, what the notebook left behind may hold the other end for ever
         process.stdout.close()
+        if not speaking.is_alive():
+            process.stderr.close()
     if trained is None:
         raise TrainingError(
             f"the training ended without a word, with exit code {process.returncode}; what it printed stands above"
@@ -221,11 +238,32 @@ def _event(line: bytes) -> trainer.Event:
         return trainer.Event(kind="line", text=line.decode("utf-8", "replace"))
 
 
+def _repeat(said: IO[bytes], report: Report) -> None:
+    # The notebook can write there as well, so it does not go to a log that obeys commands.
+    for line in said:
+        report.line(line.decode("utf-8", "replace"))
+
+
+def _wait_for_all(group: int) -> None:
+    # bubblewrap ends a moment before the last of the processes that it ends; until then a path could be swapped.
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-group, 0)
+
+
 def _keep(made: Path, kept: Path) -> None:
     # A link that the notebook left there would lead whoever uploads the folder to a file that the notebook cannot read.
-    for path in made.iterdir() if made.is_dir() else ():
+    for path in made.iterdir() if made.is_dir() and not made.is_symlink() else ():
         if path.is_file() and not path.is_symlink():
             path.replace(kept / path.name)
+
+
+def _elsewhere(root: Path) -> str:
+    folders = [Path(folder) for folder in os.environ.get("PATH", os.defpath).split(os.pathsep)]
+    kept = (path for path in folders if path.is_absolute() and not path.resolve().is_relative_to(root.resolve()))
+    return os.pathsep.join(map(str, kept))
 
 
 def _git_folders(root: Path) -> Iterator[Path]:
@@ -233,7 +271,24 @@ def _git_folders(root: Path) -> Iterator[Path]:
         yield root / git.text(["rev-parse", option], directory=root, isolated=False)
 
 
-def _not_for_notebooks(root: Path) -> Iterator[Path]:
+def _without_credentials(folders: Sequence[Path], scratch: Path) -> dict[Path, Path]:
+    """Copy git's settings without those that may hold a credential: `actions/checkout` leaves its token there.
+
+    Returns:
+        File -> its copy.
+    """
+    found: dict[Path, Path] = {}
+    for folder in dict.fromkeys(folders):
+        files = [folder / "config", folder / "config.worktree", folder / "FETCH_HEAD"]
+        files += [path for sub in ("modules", "worktrees") for path in (folder / sub).rglob("config*")]
+        for file in files:
+            if file.is_file():
+                found[file] = scratch / f"git-{len(found)}"
+                found[file].write_text(git.harmless_settings(file) if file.name != "FETCH_HEAD" else "")
+    return found
+
+
+def _not_for_notebooks() -> Iterator[Path]:
     """List what a CI machine keeps for itself.
 
     Yields:
@@ -254,10 +309,6 @@ def _not_for_notebooks(root: Path) -> Iterator[Path]:
             yield Path(path).parent
     if workspace := get("RUNNER_WORKSPACE"):  # RUNNER/_work/REPOSITORY
         yield from (folder for folder in Path(workspace).parents[1:2] if len(folder.parts) > 1)
-
-
-def _uv_cache() -> Path:
-    return Path(os.environ.get("UV_CACHE_DIR") or cache_folder().parent / "uv").absolute()
 
 
 def manifest_of(plan: Plan, model: Descriptor, training: Training, uri: str) -> Manifest:
