@@ -224,7 +224,7 @@ def _action_inputs() -> Iterator[tuple[str, str, str]]:
         default = "" if setting.default in (None, ()) else f" [default: {_number(setting.default)}]"
         yield setting.name, setting.help + default, ""
     for name, belongs in ORIGINAL.items():
-        yield name, "The original Action's input", f"write it as: {belongs}"
+        yield name, "The original Action's input", f"now {belongs}"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

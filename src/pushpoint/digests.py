@@ -135,7 +135,8 @@ def describe(
         0
     """
     try:
-        file = path.open("rb", buffering=0)
+        # not to wait for somebody to write into a named pipe
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
     except IsADirectoryError as error:
         raise ModelMissing(str(path), "is a folder; set `model-path` to the file to deploy") from error
     except OSError as error:

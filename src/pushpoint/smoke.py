@@ -7,6 +7,7 @@ The format is that of the old platform's CI action (platform API, section 6.6): 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +94,7 @@ def judge(case: Case, outcome: Outcome) -> str | None:
     if isinstance(outcome, Failure):
         if case.type == "EXCEPTION":
             return None
-        return f"{case.name}: failed with {outcome.error_type}: {outcome.message}"
+        return f"{case.name}: failed with {outcome.error_type}: {outcome.message}{_where(outcome)}"
     if case.type == "EXCEPTION":
         return f"{case.name}: an exception was expected, and it answered"
     if case.type == "NO_EXCEPTION":
@@ -110,6 +111,17 @@ def judge(case: Case, outcome: Outcome) -> str | None:
         good = False
     word = "at least" if case.type == "GREATER_OR_EQUAL" else "at most"
     return None if good else f"{case.name}: {_short(value)} is not {word} {_short(case.expected)}"
+
+
+def _where(failure: Failure) -> str:
+    """Say where an algorithm's own code failed, and with what class of exception.
+
+    Returns:
+        A part of a sentence; empty where its stack does not tell.
+    """
+    frames = re.findall(r'File "(?:[^"\n]*/)?(src/[^"\n]+)", line (\d+)', failure.stacktrace)
+    last = re.match(r"\w[\w.]*", failure.stacktrace.rstrip().rpartition("\n")[2])
+    return f" ({last[0] if last else 'raised'} in {frames[-1][0]}, line {frames[-1][1]})" if frames else ""
 
 
 def _value(answer: Answer) -> Any:

@@ -33,7 +33,7 @@ CASES = [
     ("release", {}, TAG, "auto", "", ("deploy", False, True)),
     ("workflow_dispatch", {"inputs": None}, MAIN, "auto", "", ("deploy", True, True)),
     ("workflow_dispatch", {}, SIDE, "auto", "main", ("preview", False, True)),
-    ("workflow_dispatch", {}, SIDE, "deploy", "main", ("deploy", True, True)),  # a person asks for it by name
+    ("workflow_dispatch", {}, SIDE, "preview", "main", ("preview", True, True)),
     ("schedule", {}, MAIN, "auto", "main", ("deploy", True, True)),
     ("repository_dispatch", {}, MAIN, "auto", "", ("deploy", True, True)),
     ("pull_request", OWN, "refs/pull/3/merge", "auto", "", ("preview", False, True)),
@@ -87,12 +87,13 @@ def test_every_other_event_is_refused_whatever_is_asked_for(name: str, asked: st
         ("pull_request", {}, "preview"),
         ("merge_group", {}, "deploy"),
         ("push", {"deleted": True}, "auto"),
+        ("push", {"branch": "side"}, "deploy"),
         ("push", {"deleted": True}, "deploy"),
     ],
 )
 def test_no_mode_asks_for_more_than_the_event_may_do(name: str, payload: dict[str, Any], asked: str) -> None:
     with pytest.raises(Refused):
-        decide(name, payload, MAIN, asked=asked)
+        decide(name, payload, MAIN, asked=asked, deploy_branch=payload.get("branch", ""))
 
 
 @pytest.mark.parametrize("asked", ["", "DEPLOY", "yes", "deploy "])

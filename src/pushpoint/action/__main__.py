@@ -53,7 +53,8 @@ def main() -> int:
     page = replace(page, files=run.left(), seconds={**report.seconds, "all": round(time.monotonic() - began, 3)})
     _append("GITHUB_STEP_SUMMARY", summary.write(page))
     _append("GITHUB_OUTPUT", "".join(_output(name, value) for name, value in outputs(page).items()))
-    report.command("notice" if code == 0 else "error", printable(_verdict(page)), title="Pushpoint")
+    if code == 0 and page.status != "superseded":  # which has warned
+        report.command("notice", printable(_verdict(page)), title="Pushpoint")
     return code
 
 
@@ -116,7 +117,7 @@ def _output(name: str, value: str) -> str:
 
 
 def _verdict(page: summary.Page) -> str:
-    if page.status in {"deployed", "unchanged"} and page.plan and page.deployment:
+    if page.status == "deployed" and page.plan and page.deployment:
         return f"{page.plan.algorithm} {page.deployment.release.version} is live at {page.plan.endpoint}"
     return f"{summary.TITLES[page.status]}: {page.why.splitlines()[0][:300] if page.why else ''}"
 

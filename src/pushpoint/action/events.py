@@ -80,6 +80,10 @@ def decide(
     if asked == "auto" and deploy_branch and ref != wanted:
         why = f"{ref} is not the deploy branch {deploy_branch}, so it is tried out only"
         return Decision(mode="preview", retrain=False, trusted=True, why=why)
+    if asked == "deploy" and deploy_branch and ref != wanted:
+        raise Refused(
+            f"{ref} is not the deploy branch {deploy_branch}; merge it there, or leave `mode` out to try it out"
+        )
     chosen: Mode = "deploy" if asked == "auto" else asked  # type: ignore[assignment]
     return Decision(mode=chosen, retrain=retrain, trusted=True, why=f"{name} of {ref}")
 

@@ -33,16 +33,16 @@ OWN = {
 
 ORIGINAL = {
     "algorithmia_api_key": "api-key",
-    "algorithmia_username": "owner in algorithm",
+    "algorithmia_username": "algorithm: OWNER/NAME",
     "algorithmia_email": "commit-email",
-    "algorithmia_password": "nothing: it says that the platform hosts the algorithm, and the key does the rest",
-    "github_username": "git-user and repository",
+    "algorithmia_password": "no longer needed: it says that the platform hosts the algorithm; the key does the rest",
+    "github_username": "git-user, and the owner in repository",
     "github_pat": "git-token",
-    "algorithmia_algoname": "algorithm",
+    "algorithmia_algoname": "algorithm: OWNER/NAME",
     "algorithmia_uploadpath": "collection",
     "model_path": "model-path",
     "notebook_path": "notebook",
-    "git_host": "repository",
+    "git_host": "the host in repository",
     "algorithmia_api": "url",
 }
 """The original Action's inputs, and where each belongs now."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from stamina import instrumentation
 
-from pushpoint import errors
+from pushpoint import errors, git
 from pushpoint.action import events
 from pushpoint.action.inputs import Inputs
 from pushpoint.action.summary import Case, Page
@@ -73,6 +73,8 @@ class Run:
         )
         self.report.line(decision.why)
         top = top_of(Path(get("GITHUB_WORKSPACE") or Path.cwd()))
+        if decision.mode == "deploy":
+            self._refuse_another_commit(top)
         config = read_settings(top, asked.settings)
         match decision.mode:
             case "deploy":
@@ -89,9 +91,12 @@ class Run:
             What to show, and the exit code; superseded is no failure of this commit.
         """
         if isinstance(error, errors.Superseded):
-            self.report.warn(str(error))
-            return Page(status="superseded", why=str(error), plan=self.plan), 0
+            text = f"{error}. In a workflow that is the input `force: true`"
+            self.report.warn(text)
+            return Page(status="superseded", why=text, plan=self.plan, deployment=self.live), 0
         place = blame(error, self.plan) if self.plan else None
+        if not self.metrics:
+            self.metrics = self._reported()
         self.complain(error, place)
         page = Page(
             status="failed",
@@ -125,11 +130,24 @@ class Run:
         """
         return [Path(self.plan.root) / path for path in self.left() if "/plot-" in path] if self.plan else []
 
+    def _reported(self) -> dict[str, Compared]:
+        """Read the metrics that the notebook got to before it failed.
+
+        Returns:
+            Each beside that of the live model.
+        """
+        from pushpoint.notebooks.evidence import metrics  # slow to import
+
+        for file in self.left():
+            if self.plan and file.endswith(".ipynb"):
+                with suppress(errors.Error, OSError):
+                    found = metrics(Path(self.plan.root) / file)
+                    return compare(found, self.live.release.metrics if self.live else {})
+        return {}
+
     def complain(self, error: errors.Error, place: Place | None) -> None:
         """Write an error as an annotation."""
         text = printable(str(error))
-        detail = getattr(error, "traceback", "")
-        self.report.line(detail, style="red")
         self.report.command(
             "error",
             text[:4000],
@@ -186,17 +204,18 @@ class Run:
         secrets = [secret.reveal() for secret in asked.secrets]
         with _optional(asked, config) as client:
             with self.report.step("plan"):
-                plan = make_plan(config, top, client=client, environment=self.environment)
+                plan = make_plan(config, top, client=client, environment=self.environment, pushes=False)
                 self._note(plan, client)
             with working_alone(plan, self.report):
                 made = preview(plan, client=client, report=self.report, secrets=secrets)
+        alone = "" if client else ". Not compared with the live model: this job has no `url` and `api-key`"
         self.cases = [Case(name=case.name, wrong=case.wrong) for case in made.cases]
         self.metrics = made.metrics
         if made.error:
             raise made.error
         return Page(
             status="previewed",
-            why=f"{decision.why}; all {len(made.cases)} cases passed",
+            why=f"{decision.why}; all {len(made.cases)} cases passed{alone}",
             plan=plan,
             deployment=self.live,
             metrics=made.metrics,
@@ -205,37 +224,44 @@ class Run:
         )
 
     def _plan(self, asked: Inputs, config: Config, top: Path, decision: events.Decision) -> Page:
-        why = decision.why
+        why = f"a deploy would train and go live; nothing was done ({decision.why})"
         with self.report.step("plan"), _optional(asked, config) if decision.trusted else nullcontext() as client:
-            login = git_login(asked.variables)
-            plan = make_plan(config, top, client=client, environment=self.environment, login=login)
+            deploys = self.environment.get("GITHUB_EVENT_NAME") in events.DEPLOYING
+            login = git_login(asked.variables) if deploys else None
+            plan = make_plan(config, top, client=client, environment=self.environment, login=login, pushes=deploys)
             self._note(plan, client)
             if is_up_to_date(plan, self.live):
-                why = "nothing changed since what is live: a deploy would do nothing"
+                why = f"nothing changed since what is live: a deploy would do nothing ({decision.why})"
         return Page(status="planned", why=why, plan=plan, deployment=self.live)
 
     def _note(self, plan: Plan, client: Client | None) -> None:
         self.plan = plan
         if client:
             self.live = client.live(plan.name)
-        expected = self.environment.get("GITHUB_SHA")
-        if expected and expected != plan.source.commit and not self.environment.get("GITHUB_HEAD_REF"):
+
+    def _refuse_another_commit(self, top: Path) -> None:
+        head, expected = git.commit_of(top).id, self.environment.get("GITHUB_SHA")
+        if expected and expected != head:
             raise ConfigError(
-                f"{plan.source.commit[:12]} is checked out, but the event is about {expected[:12]}; "
+                f"{head[:12]} is checked out, but the event is about {expected[:12]}; "
                 "use actions/checkout without `ref`, and commit nothing in the workflow before this step"
             )
 
 
 def _optional(asked: Inputs, config: Config) -> AbstractContextManager[Client | None]:
-    # without address and key there is nothing to compare with, and nothing else is missing
-    given = asked.variables
-    can = given.get("PUSHPOINT_URL") and (given.get("PUSHPOINT_API_KEY") or is_offered(given))
+    # without address and key there is nothing to compare with, and nothing else is missing; a run's identity is for
+    # deploying
+    can = asked.variables.get("PUSHPOINT_URL") and asked.variables.get("PUSHPOINT_API_KEY")
     return _connect(asked, config)[0] if can else nullcontext()
 
 
 def _connect(asked: Inputs, config: Config) -> tuple[Client, list[str]]:
     if not asked.variables.get("PUSHPOINT_URL"):
-        raise MissingSetting("url", how="write the platform's address (`algorithmia_api` in an old workflow)")
+        how = "the workflow gives none, or an empty one: set the variable PUSHPOINT_URL where this job sees it, in the "
+        raise MissingSetting("url", how=how + "repository's settings or in the job's environment")
+    if not asked.variables.get("PUSHPOINT_API_KEY") and not is_offered(asked.variables):
+        how = "the workflow gives none, or an empty one: set the secret PUSHPOINT_API_KEY where this job sees it, "
+        raise MissingSetting("api-key", how=how + "or give the job `id-token: write` and trust it: pushpoint trust add")
     instrumentation.set_on_retry_hooks(())  # they write between the workflow commands
     client, secrets = open_client(asked.variables, Path(os.devnull), lambda: config.algorithm)
     return client, [*secrets, *(secret.reveal() for secret in asked.secrets)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pushpoint.deploy.blame import Place
-from pushpoint.deploy.plan import Plan
+from pushpoint.deploy.plan import NOBODY, Plan
 from pushpoint.deploy.preview import Compared
 from pushpoint.report import printable
 from pushpoint.wire import DeploymentView
@@ -78,7 +78,7 @@ def write(page: Page) -> str:
 
 
 def _parts(page: Page) -> Iterator[str]:
-    name = page.plan.algorithm if page.plan else ""
+    name = page.plan.algorithm.removeprefix(f"{NOBODY}/") if page.plan else ""
     release = page.deployment.release if page.deployment and page.status != "failed" else None
     title = TITLES[page.status] + (f": {name}" if name else "") + (f" {release.version}" if release else "")
     yield f"## {html.escape(title)}"
@@ -91,7 +91,7 @@ def _parts(page: Page) -> Iterator[str]:
             live = page.deployment.release
             yield f"What is live stays live: version {live.version}, generation {page.deployment.generation}."
         else:
-            yield "Nothing was made live."
+            yield "Nothing was made live; what was live before stays so."
     else:
         yield html.escape(printable(page.why))
     if page.deployment and page.plan and page.status in {"deployed", "unchanged"}:
@@ -129,14 +129,14 @@ def _facts(page: Page) -> str:
         subject = source.message.partition("\n")[0][:100]
         rows += [
             ("commit", f"{_inline(source.commit[:12])} {_inline(subject)}"),
-            ("of", f"{_inline(source.repository)} {_inline(source.ref)}"),
+            ("repository", f"{_inline(source.repository)} {_inline(source.ref)}"),
         ]
         if page.status == "planned":
             plan = page.plan
             train = f"execute {_inline(plan.notebook)}" if plan.notebook else f"nothing: {_inline(plan.model_path)}"
             rows += [
                 ("train", train),
-                ("upload to", _inline(plan.collection)),
+                ("upload to", _inline(plan.collection.replace(f"{NOBODY}/", "OWNER/"))),
                 ("push", _inline(f"{plan.inference}/ and the manifest" if plan.inference else "the manifest alone")),
                 ("publish", _inline(plan.publish)),
             ]

@@ -47,7 +47,7 @@ def preview(flags: Mapping[str, Any], json: Json = False) -> None:
         report.line(f"compared with nothing: {missing}")
     with client or nullcontext():
         with report.step("plan"):
-            plan = make_plan(config, top, client=client, environment=os.environ)
+            plan = make_plan(config, top, client=client, environment=os.environ, pushes=False)
             report.line(f"commit {plan.source.commit[:12]} as {plan.algorithm}")
         with working_alone(plan, report):
             hidden = credential_files()

@@ -59,6 +59,10 @@ def blame(error: errors.Error, plan: Plan) -> Place | None:
             named = re.match(rf"({re.escape(plan.inference)}/[^:\n]+):(\d+): ", error.reason)
             if named and (root / named[1]).is_file():
                 return Place(file=named[1], line=int(named[2]))
+            if (inside := re.search(r" in (src/[^,\n]+), line (\d+)\)", error.reason)) and (
+                root / plan.inference / inside[1]
+            ).is_file():
+                return Place(file=f"{plan.inference}/{inside[1]}", line=int(inside[2]))
             for number, line in enumerate(_text(root / plan.inference / smoke.FILE).splitlines(), 1):
                 name = re.search(r'"case_name"\s*:\s*"([^"]+)"', line)
                 if name and f"{name[1]}: " in error.reason:

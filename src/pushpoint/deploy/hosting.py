@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pushpoint import git
 from pushpoint.client import Client
@@ -67,6 +68,9 @@ def find_hosting(repository: str | None, name: AlgorithmName, *, client: Client,
         raise ConfigError(f"{name} is hosted on the platform and was built there; leave `repository` out, or {advice}")
     if login is None:
         raise MissingSetting("PUSHPOINT_GIT_TOKEN", how=f"set it to a token that may push to {repository}")
+    parts = urlsplit(repository)
+    if parts.scheme != "https" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
+        raise ConfigError(f"{repository} has no TLS, and your token would travel in the open; write it as https://")
     remote = _remote(repository, login)
     branches, head = _looked_up(remote)
     if source:

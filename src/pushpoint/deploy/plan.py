@@ -29,6 +29,10 @@ STATE = ".pushpoint"
 """Folder in the ML repository for what a deploy leaves: journal, executed notebooks, lock."""
 
 
+NOBODY = "preview"
+"""Stands for the owner of an algorithm where no platform was asked who that is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What one deploy will do.
@@ -163,6 +167,7 @@ def make_plan(
     client: Client | None,
     environment: Mapping[str, str],
     login: GitLogin | None = None,
+    pushes: bool = True,
     force: bool = False,
     retrain: bool = False,
 ) -> Plan:
@@ -175,6 +180,8 @@ def make_plan(
             algorithm without an owner is `preview`'s.
         environment: Where CI tells repository and ref.
         login: Who we are on the git host, if the algorithm's repository is on one.
+        pushes: Whether this is to be deployed, so that it must be possible to push. A proposal's settings may name any
+            git host, which is to get nobody's token.
         force: Whether to deploy although nothing changed or something newer is there.
         retrain: Whether to deploy although nothing changed.
 
@@ -187,15 +194,17 @@ def make_plan(
         NotebookMissing: The notebook that was asked for is not there.
         Refused: The key may not deploy.
     """
+    if any(git.entries(directory, "HEAD", [STATE])):
+        raise ConfigError(f"{STATE}/ is a deploy's own folder, and the commit holds one; remove it: git rm -r {STATE}")
     account = client.account() if client else None
-    name = algorithm_name(config.algorithm, owner=account.name if account else "preview")
+    name = algorithm_name(config.algorithm, owner=account.name if account else NOBODY)
     if account and (missing := {"data", "manage"} - set(account.scopes)):
         raise Refused(f"this key may not {' or '.join(sorted(missing))}; ask {account.name} for one that may")
     if account and name.owner != account.name:
         raise Refused(f"this key is {account.name}'s, and {name} is {name.owner}'s; use {name.owner}'s key")
     inference = _inference(config, directory, name)
     hosting = Hosting(repository=config.repository, branch=None, is_empty=False)
-    if client:
+    if client and pushes:
         hosting = find_hosting(config.repository, name, client=client, login=login)
     is_new = hosting.is_empty if hosting.repository else not (client and client.exists(name))
     if inference is None and is_new:
@@ -217,7 +226,8 @@ def make_plan(
             raise ModelMissing(model_path, why)
         paths.append(model_path)
     for path in config.data:
-        if not (directory / _inside(directory, path, "data")).exists():
+        _refuse_links(directory, _inside(directory, path, "data"), "data")
+        if not (directory / path).exists():
             raise ConfigError(f"data names {path}, which does not exist; correct it")
     paths += _included(directory, requirements)
     dirty = [path for path in git.changed(directory, paths) if not _is_untracked_data(directory, path, config)]
@@ -342,6 +352,7 @@ def _requirements(config: Config, directory: Path) -> str | None:
 
 def _inference(config: Config, directory: Path, name: AlgorithmName) -> str | None:
     folder = _inside(directory, config.inference or name.name, "inference")
+    _refuse_links(directory, folder, "inference")
     if not (directory / folder).is_dir():
         if config.inference is None:
             return None
@@ -349,6 +360,14 @@ def _inference(config: Config, directory: Path, name: AlgorithmName) -> str | No
     if not (directory / folder / "src" / f"{name.name}.py").is_file():
         raise ConfigError(f"{folder}/src/{name.name}.py does not exist; the platform calls `apply` in that file")
     return folder
+
+
+def _refuse_links(directory: Path, path: str, setting: str) -> None:
+    step = directory
+    for part in PurePosixPath(path).parts:
+        step /= part
+        if step.is_symlink():
+            raise ConfigError(f"{setting} is {path}, which leads through a link; name the place itself")
 
 
 def _tree(directory: Path, folder: str) -> str:
@@ -380,7 +399,7 @@ def _included(directory: Path, requirements: str | None) -> list[str]:
         text = (directory / path).read_text(encoding="utf-8", errors="replace")
         for name in re.findall(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]+(\S+)", text, re.MULTILINE):
             whole = os.path.normpath(PurePosixPath(path).parent / name)
-            if not whole.startswith("..") and whole not in found and (directory / whole).is_file():
+            if not whole.startswith(("..", "/")) and whole not in found and (directory / whole).is_file():
                 found.append(whole)
                 waiting.append(whole)
     return found
@@ -411,7 +430,7 @@ def _files(directory: Path, paths: tuple[str, ...]) -> Iterator[str]:
     for path in paths:
         whole = directory / path
         for file in sorted(whole.rglob("*")) if whole.is_dir() else [whole]:
-            if file.is_file():
+            if file.is_file() and not file.is_symlink():
                 yield file.relative_to(directory).as_posix()
 
 

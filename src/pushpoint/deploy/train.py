@@ -35,6 +35,8 @@ from pushpoint.formats import format_of
 from pushpoint.manifest import Manifest, Provenance
 from pushpoint.report import Report
 
+_LONGEST = 1 << 24
+"""Bytes of a line that the training reports; a longer one is taken for several."""
 _GRACE = 10.0
 """Seconds the training gets to save its notebook when it is stopped."""
 
@@ -99,6 +101,8 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str], hidden: Sequenc
         )
     before = _stamp(model)
     executed = plan.state / plan.source.commit[:12] / Path(plan.notebook).name
+    for left in plan.state.glob("training-*"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     shutil.rmtree(executed.parent, ignore_errors=True)  # an earlier training's evidence is not this one's
     executed.parent.mkdir()
     with tempfile.TemporaryDirectory(prefix="training-", dir=plan.state, ignore_cleanup_errors=True) as scratch:
@@ -117,6 +121,8 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str], hidden: Sequenc
         why = f"is older than this run of {plan.notebook}; save the model there, or set `model-path`"
         raise ModelMissing(plan.model_path, why)
     inside = model.resolve()
+    if not inside.is_file():
+        raise ModelMissing(plan.model_path, "is not a regular file; save the model as one file")
     if not inside.is_relative_to(root.resolve()) or inside.is_relative_to(root.resolve() / ".git"):
         raise ModelMissing(plan.model_path, "is a link that leads out of the checkout; save a file there")
     return Training(
@@ -148,22 +154,19 @@ def _run(plan: Plan, scratch: Path, report: Report, secrets: Sequence[str], hidd
         report.warn(f"the notebook runs unconfined, and could find what this program holds: {confinement.reason}")
     for name in ("out", "tmp", "home"):
         (scratch / name).mkdir()
-    # Whatever is installed from uv's usual cache may be links to it, the Action too; a notebook gets one of its own.
-    folders = cache_folder() / "environments" / "training", cache_folder() / "uv"
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
+    environments, cache = _caches()
     job = trainer.Job(
         notebook=str(root / str(plan.notebook)),
         output=str(scratch / "out" / Path(str(plan.notebook)).name),
         requirements=str(root / plan.requirements) if plan.requirements else None,
-        environments=str(folders[0]),
+        environments=str(environments),
         runtime=str(runtime.lay_down(cache_folder() / "runtime")),
         cell_timeout=plan.cell_timeout,
         timeout=plan.notebook_timeout,
     )
     source = Path(trainer.__file__).parents[1]
     program = f"import sys; sys.path.insert(0, {str(source)!r}); from pushpoint.trainer import main; main()"
-    variables = trainer.scrub(os.environ, secrets) | {"UV_CACHE_DIR": str(folders[1])}
+    variables = trainer.scrub(os.environ, secrets) | ({"UV_CACHE_DIR": str(cache)} if cache else {})
     in_ci = bool(os.environ.get("CI"))
     if in_ci:
         os.environ["PATH"] = _elsewhere(root)  # from here on, what lies in the checkout is the notebook's
@@ -180,7 +183,7 @@ def _run(plan: Plan, scratch: Path, report: Report, secrets: Sequence[str], hidd
             *(*git_folders, root / ".git", source, Path(sys.prefix), Path(job.runtime), Path(find_uv_bin())),
             *(*sandbox.installation(Path(sys.executable)), Path(os.path.realpath("/etc/resolv.conf"))),
         ],
-        writable=[root, scratch, *folders],
+        writable=[root, scratch, environments.parent],
     )
     process = subprocess.Popen(
         command,
@@ -200,10 +203,10 @@ def _run(plan: Plan, scratch: Path, report: Report, secrets: Sequence[str], hidd
     try:
         process.stdin.write(msgspec.json.encode(job) + b"\n")
         process.stdin.flush()
-        for line in process.stdout:
+        for line in iter(lambda: process.stdout.readline(_LONGEST), b""):  # type: ignore[union-attr]
             event = _event(line)
             if event.kind == "failed":
-                raise trainer.raised(event)
+                raise trainer.raised(_as_in_the_repository(event, plan))
             if event.kind == "done":
                 with suppress(msgspec.ValidationError):
                     trained = msgspec.convert(event.facts, trainer.Trained)
@@ -229,6 +232,39 @@ def _run(plan: Plan, scratch: Path, report: Report, secrets: Sequence[str], hidd
             f"the training ended without a word, with exit code {process.returncode}; what it printed stands above"
         )
     return trained
+
+
+def _caches() -> tuple[Path, Path | None]:
+    """Say where the environments of notebooks are kept, and what they are installed from.
+
+    A notebook can write to both. In CI they are not those of anybody else, since what is installed may be links to the
+    cache that it came from; and what a proposal's code wrote there is not for what is deployed.
+
+    Returns:
+        Folder of environments, and uv's cache below the same folder; none for a person's own.
+    """
+    get = os.environ.get
+    if not get("CI"):
+        place, cache = cache_folder() / "environments", None
+    else:
+        is_proposal = (
+            get("GITHUB_EVENT_NAME", "").startswith(("pull_request", "merge_group"))
+            or get("CI_PIPELINE_SOURCE") == "merge_request_event"
+            or bool(get("CHANGE_ID"))  # Jenkins
+        )
+        folder = cache_folder() / ("proposals" if is_proposal else "training")
+        place, cache = folder / "environments", folder / "uv"
+        cache.mkdir(parents=True, exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
+    return place, cache
+
+
+def _as_in_the_repository(event: trainer.Event, plan: Plan) -> trainer.Event:
+    # by their names there, not by where this machine has them
+    names = {"notebook": plan.notebook, "path": plan.requirements}
+    if event.text in {"NotebookMissing", "NotebookUnreadable"}:
+        names["path"] = plan.notebook
+    return replace(event, facts=event.facts | {name: value for name, value in names.items() if name in event.facts})
 
 
 def _event(line: bytes) -> trainer.Event:

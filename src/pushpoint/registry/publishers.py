@@ -102,6 +102,12 @@ def add(
         of_algorithm = select(func.count()).where(publishers.c.algorithm_id == algorithm.id)
         if connection.execute(of_algorithm).scalar_one() >= MOST:
             raise Conflict(f"algo://{algorithm.name} has {MOST} publishers; remove some, or use a pattern as ref")
+        if repository_id is None:  # a name that is pinned stays pinned
+            known = (publishers.c.algorithm_id == algorithm.id) & (publishers.c.issuer == issuer)
+            known &= publishers.c.repository == repository
+            made["repository_id"] = connection.execute(
+                select(func.max(publishers.c.repository_id)).where(known)
+            ).scalar()
         connection.execute(insert(publishers).values(**made))
         detail = f"{repository} at {ref}, vouched for by {issuer}"
         record(connection, actor.account.name, "publisher.add", str(algorithm.name), detail, run=actor.run)
@@ -186,7 +192,12 @@ def exchange(database: Database, name: AlgorithmName, run: Run, *, now: datetime
             connection.execute(insert(used_tokens).values(hash=token, expires=until))
         except IntegrityError as error:
             raise Rejected("it was used before", is_signed=True) from error
-        pinned = publishers.c.id == publisher.id
+        pinned = (
+            (publishers.c.algorithm_id == publisher.algorithm_id)
+            & (publishers.c.issuer == run.issuer)
+            & (publishers.c.repository == run.repository)
+            & publishers.c.repository_id.is_(None)
+        )
         connection.execute(update(publishers).where(pinned).values(repository_id=run.repository_id))
         limit = Limit(
             algorithm_id=publisher.algorithm_id,

@@ -6,8 +6,9 @@ Only ever the branch's present head is fetched, so whoever asks for a fetch, and
 from __future__ import annotations
 
 import threading
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -23,6 +24,8 @@ from pushpoint.serving.building import Builder
 
 STATUS_TIMEOUT = 15.0
 """Seconds that a look at a git host may take."""
+PLACES = 4
+"""Requests that may wait for git hosts at once, so that hosts which never answer leave threads for everybody else."""
 _PINNING = (2, 37)
 """First git that can be told where a host is (`http.curloptResolve`)."""
 
@@ -39,6 +42,21 @@ class Fetcher:
         self._lock = threading.Lock()
         self._turn: dict[str, threading.Lock] = {}
         self._waiting: dict[str, Future[str]] = {}
+        self._places = threading.Semaphore(PLACES)
+
+    @contextmanager
+    def place(self) -> Iterator[bool]:
+        """Let a request wait for a git host, if not too many do.
+
+        Yields:
+            Whether it may.
+        """
+        found = self._places.acquire(blocking=False)
+        try:
+            yield found
+        finally:
+            if found:
+                self._places.release()
 
     def check(self, url: RepositoryUrl) -> None:
         """Refuse an address that the platform will not speak to."""
@@ -95,9 +113,13 @@ class Fetcher:
         """
         branch = f"refs/heads/{source.branch}" if source.branch else "HEAD"
         try:
-            remote = self._remote(source)
-            asked = ["ls-remote", "--quiet", "--end-of-options", remote.url, branch]
-            found = git.run(asked, directory=self._root, variables=git.NOBODY, remote=remote, timeout=STATUS_TIMEOUT)
+            with self.place() as may_wait:
+                if not may_wait:
+                    return "provider_internal_error", "the platform waits for many git hosts already; look again"
+                remote = self._remote(source)
+                asked = ["ls-remote", "--quiet", "--end-of-options", remote.url, branch]
+                timeout = STATUS_TIMEOUT
+                found = git.run(asked, directory=self._root, variables=git.NOBODY, remote=remote, timeout=timeout)
         except (Unauthenticated, Refused, NotFound) as error:
             return "deploy_key_error", str(error)
         except Error as error:

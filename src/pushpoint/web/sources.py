@@ -129,8 +129,9 @@ def webhook(
 
     fetching = services.fetcher.begin(algorithm)
     fetching.add_done_callback(forget_if_failed)
-    if fetching in wait([fetching], PATIENCE).done:
-        fetching.result()
+    with services.fetcher.place() as may_wait:
+        if may_wait and fetching in wait([fetching], PATIENCE).done:
+            fetching.result()
     return Response(None, status_code=204)
 
 
