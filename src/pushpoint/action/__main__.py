@@ -53,7 +53,7 @@ def main() -> int:
     page = replace(page, files=run.left(), seconds={**report.seconds, "all": round(time.monotonic() - began, 3)})
     _append("GITHUB_STEP_SUMMARY", summary.write(page))
     _append("GITHUB_OUTPUT", "".join(_output(name, value) for name, value in outputs(page).items()))
-    report.command("notice" if code == 0 else "error", printable(_verdict(page)), title="Pushpoint")
+    report.command("notice" if code == 0 else "error", _verdict(page), title="Pushpoint")
     return code
 
 
