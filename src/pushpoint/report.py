@@ -126,11 +126,14 @@ class GitHubReport(Report):
     _is_open = False
 
     def command(self, name: str, text: str = "", **properties: str | int | None) -> None:
-        """Write a workflow command."""
+        """Write a workflow command; what it says may be anybody's text."""
+        shown = str if name == "add-mask" else printable  # a mask must be the very text
         pairs = ",".join(
-            f"{key}={_escape(str(value), in_property=True)}" for key, value in properties.items() if value is not None
+            f"{key}={_escape(shown(str(value)), in_property=True)}"
+            for key, value in properties.items()
+            if value is not None
         )
-        self._console.print(Text(f"::{name}{' ' if pairs else ''}{pairs}::{_escape(text)}"), soft_wrap=True)
+        self._console.print(Text(f"::{name}{' ' if pairs else ''}{pairs}::{_escape(shown(text))}"), soft_wrap=True)
 
     def cell(self, number: int, source: str) -> None:
         """Begin a group for a cell."""
@@ -138,11 +141,11 @@ class GitHubReport(Report):
 
     def warn(self, text: str) -> None:
         """Write a warning that stands on the page of the run."""
-        self.command("warning", printable(text), title="Pushpoint")
+        self.command("warning", text, title="Pushpoint")
 
     def _open(self, title: str, style: str) -> None:
         self._close()
-        self.command("group", printable(title)[:200])
+        self.command("group", title[:200])
         self._is_open = True
 
     def _close(self) -> None:
@@ -151,7 +154,7 @@ class GitHubReport(Report):
         self._is_open = False
 
     def _done(self, name: str) -> str:
-        return f"{name} "
+        return f"{printable(name)} "
 
 
 def _escape(text: str, *, in_property: bool = False) -> str:

@@ -209,6 +209,7 @@ class Machine:
         return passed | command_files | {
             "CI": "true",
             "GITHUB_ACTIONS": "true",
+            "GITHUB_API_URL": "http://127.0.0.1:9",  # nobody: the deployment's status is others' test
             "GITHUB_EVENT_NAME": "push",
             "GITHUB_EVENT_PATH": str(self.temporary / "_github_workflow" / "event.json"),
             "GITHUB_REF": "refs/heads/main",

@@ -28,7 +28,7 @@ PATTERN = re.compile(b"cAn" + b"ArY-[0-9]{2}-[0-9a-f]{24}")
 WAYS: dict[str, Callable[[], object]] = {}
 STOLEN = "STO" + "LEN"
 """So that this very text is not taken for loot."""
-MAP: dict[str, str] = json.loads((HERE / "map.json").read_text())
+MAP: dict[str, str] = json.loads((HERE / "map.json").read_text()) if (HERE / "map.json").exists() else {"ssh": ""}
 LIBC = ctypes.CDLL(None, use_errno=True)
 SCRIPT = f"""#!/bin/sh
 exec 3>> {LOOT}/ran

@@ -54,7 +54,7 @@ def main() -> int:
     _append("GITHUB_STEP_SUMMARY", summary.write(page))
     _append("GITHUB_OUTPUT", "".join(_output(name, value) for name, value in outputs(page).items()))
     if code == 0 and page.status != "superseded":  # which has warned
-        report.command("notice", printable(_verdict(page)), title="Pushpoint")
+        report.command("notice", _verdict(page), title="Pushpoint")
     return code
 
 

@@ -5,7 +5,6 @@ Commit messages, names and errors are other people's text: they stand in code bl
 
 from __future__ import annotations
 
-import html
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from pushpoint.wire import DeploymentView
 
 LIMIT = 1_000_000
 """Bytes; GitHub refuses a summary above 1 MiB."""
+_MARKUP = re.compile(r"[\\`*\[\]!~|<>&@#$'\"]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 TITLES = {
     "deployed": "✅ Live",
     "unchanged": "✅ Nothing to do",
@@ -81,7 +81,7 @@ def _parts(page: Page) -> Iterator[str]:
     name = page.plan.algorithm.removeprefix(f"{NOBODY}/") if page.plan else ""
     release = page.deployment.release if page.deployment and page.status != "failed" else None
     title = TITLES[page.status] + (f": {name}" if name else "") + (f" {release.version}" if release else "")
-    yield f"## {html.escape(title)}"
+    yield f"## {_plain(title)}"
     if page.status == "failed":
         yield code(page.why)
         if page.place:
@@ -93,7 +93,7 @@ def _parts(page: Page) -> Iterator[str]:
         else:
             yield "Nothing was made live; what was live before stays so."
     else:
-        yield html.escape(printable(page.why))
+        yield _plain(" ".join(printable(page.why).split()))
     if page.deployment and page.plan and page.status in {"deployed", "unchanged"}:
         yield _call(page.plan, page.deployment)
     yield _facts(page)
@@ -186,8 +186,13 @@ def code(text: str, language: str = "text") -> str:
 
 
 def _inline(text: str | None) -> str:
-    shown = html.escape(" ".join(printable(text or "").split()))[:2000]
-    return f"<code>{shown.replace('|', '&#124;').replace('`', '&#96;')}</code>" if shown else ""
+    shown = _plain(" ".join(printable((text or "")[:4000]).split())[:2000])
+    return f"<code>{shown}</code>" if shown else ""
+
+
+def _plain(text: str) -> str:
+    # As character references, because these cannot begin or end anything in Markdown.
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", text)
 
 
 def _number(value: float | None) -> str:
