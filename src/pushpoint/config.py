@@ -267,9 +267,8 @@ def credentials(environment: Mapping[str, str], profile: Path, *, is_vouched_for
         other = f" (the profile's is for {kept['url']} alone)" if kept.get("url") else ""
         raise MissingSetting(
             "PUSHPOINT_API_KEY",
-            how=f"set it to a key of yours{other}; a platform keeps its first in the file api-key of its home; "
-            "or deploy from CI without one: give the job an identity (GitHub: `permissions: id-token: write`) and "
-            "trust its repository (pushpoint trust add)",
+            how="CI needs none where its identity is trusted (GitHub: `id-token: write`; here: pushpoint trust add); "
+            f"else set it to a key of yours{other}; a platform keeps its first in the file api-key of its home",
         )
     return Credentials(url=url.rstrip("/"), key=Secret(key) if key else None, origin=origin)
 
