@@ -175,3 +175,14 @@ def test_files_that_are_gone_from_the_folder_disappear_and_the_keys_of_others_st
     written = json.loads(repository.git("--git-dir", bare, "show", "master:model_manifest.json"))
     assert written["theirs"] == {"kept": [1, None]}
     assert written["model_filepath"].startswith("ann/mirror/model_")
+
+
+def test_a_link_in_place_of_the_folder_for_what_a_deploy_leaves_is_refused(platform: Platform, tmp_path: Path) -> None:
+    repository = checked_in(tmp_path / "ml", "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    (repository.directory / ".pushpoint").symlink_to(tmp_path / "elsewhere")
+    repository.commit()
+    ran = repository.deploy(platform)
+    assert ran.code == 2
+    assert ".pushpoint is a link, and a deploy writes there; remove it" in ran.error
+    assert list((tmp_path / "elsewhere").iterdir()) == []
