@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,7 +25,7 @@ from tests.repositories import Repository
 TOP = Path(__file__).parents[2]
 NOBODY = 65534
 OTHERS = Path("/var/tmp/pushpoint-tests-of-nobody")
-"""Where an unprivileged user has the Action, its environment and caches: made once, used again."""
+"""Where an unprivileged user has the Action's environment and caches: made once, used again."""
 _SIBLING = "import mmap, sys, time; held = sys.stdin.readline(); print('ready', flush=True); time.sleep(600)"
 FILES = ("env", "path", "output", "step_summary", "state")
 """Of the runner: what later steps take over."""
@@ -38,6 +38,11 @@ os.execvp(sys.argv[2], sys.argv[2:])
 """
 _HANDING = "import json, os, sys; os.execvpe(sys.argv[1], sys.argv[1:], json.load(sys.stdin))"
 _PARTS = ("action.yml", "action.lock", "scripts/action-environment", "src")
+
+
+def shared_memory() -> Path:
+    """Say where this process's tests put files in shared memory; `conftest.py` removes it."""
+    return Path("/dev/shm") / f"pushpoint-tests-{os.getpid()}"
 
 
 def encodings(secret: str) -> Iterator[bytes]:
@@ -180,7 +185,7 @@ class Machine:
                 self.repository.directory / ".git" / "modules" / "sub" / "config",
                 f'[http "https://github.com/"]\n\textraheader = AUTHORIZATION: basic {submodule}\n',
             ),
-            "shared memory": self.write(Path("/dev/shm") / f"pushpoint-{self.place.name}", secret("shared memory")),
+            "shared memory": self.write(shared_memory() / secrets.token_hex(8), secret("shared memory")),
         }  # fmt: skip
         git = self.repository.git
         git("config", "http.https://github.com/.extraheader", f"AUTHORIZATION: basic {basic}")
@@ -201,7 +206,7 @@ class Machine:
 
     def environment(self, inputs: Mapping[str, str], **more: str) -> dict[str, str]:
         """Return the step's environment, as GitHub's runner and `action.yml` make it."""
-        action = OTHERS / "action" if self.user is not None else TOP
+        action = self.place / "action" if self.user is not None else TOP
         cache = OTHERS / "cache" if self.user is not None else Path(os.environ["XDG_CACHE_HOME"])
         commands = self.temporary / "_runner_file_commands"
         passed = {name: os.environ[name] for name in os.environ if name.startswith(("PIP_", "SSL_", "LC_", "LANG"))}
@@ -226,7 +231,7 @@ class Machine:
         } | more  # fmt: skip
 
     def python(self) -> str:
-        return others() if self.user is not None else sys.executable
+        return sys.executable if self.user is None else self.others
 
     def run(self, environment: Mapping[str, str], *, before: Sequence[str] = ()) -> Ran:
         """Run the Action to its end."""
@@ -259,8 +264,9 @@ class Machine:
 
     def give(self) -> None:
         """Make everything the user's."""
-        for path in (self.place, *self.place.rglob("*")) if self.user is not None else ():
-            os.chown(path, self.user or 0, self.user or 0, follow_symlinks=False)
+        for top in (self.place, shared_memory()) if self.user is not None else ():
+            for path in (top, *top.rglob("*")):
+                os.chown(path, self.user or 0, self.user or 0, follow_symlinks=False)
 
     @contextmanager
     def sibling(self) -> Iterator[int]:
@@ -282,49 +288,32 @@ class Machine:
             finally:
                 process.kill()
 
-
-@cache
-def others() -> str:
-    """Return the Action's interpreter for an unprivileged user, made by `action.yml`'s own script."""
-    if os.getuid() != 0 or shutil.which("setpriv") is None:
-        pytest.skip("only root can become somebody else; whoever else runs this suite is that unprivileged user")
-    base = Path("/usr/bin/python3")
-    ready = "import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))"
-    if not base.is_file() or subprocess.run([base, "-c", ready], check=False, capture_output=True).returncode:
-        pytest.skip("no Python of the system from 3.11 on with venv; root's own is out of others' sight")
-    cache = OTHERS / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
-    os.chown(cache, NOBODY, NOBODY)
-    if (OTHERS / "action").exists():
-        shutil.rmtree(OTHERS / "action")
-    for part in _PARTS:
-        (OTHERS / "action" / part).parent.mkdir(parents=True, exist_ok=True)
-        source = TOP / part
-        shutil.copytree(source, OTHERS / "action" / part) if source.is_dir() else shutil.copy(
-            source, OTHERS / "action" / part
-        )
-    told = cache / "told"
-    told.unlink(missing_ok=True)
-    script = OTHERS / "action" / "scripts" / "action-environment"
-    usage = [what for what in ("find", "make") if f'"{what}"' in script.read_text()] or [""]
-    for what in usage:
-        done = subprocess.run(
-            [
-                "setpriv",
-                f"--reuid={NOBODY}",
-                f"--regid={NOBODY}",
-                "--clear-groups",
-                base,
-                "-I",
-                script,
-                *filter(None, [what]),
-            ],
-            env={name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
-            | {"HOME": str(cache), "XDG_CACHE_HOME": str(cache), "PATH": os.defpath, "GITHUB_OUTPUT": str(told)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    found = dict(line.split("=", 1) for line in told.read_text().splitlines())
-    return found["python"]
+    @cached_property
+    def others(self) -> str:
+        """The Action's interpreter for an unprivileged user, made by `action.yml`'s own script."""
+        if os.getuid() != 0 or shutil.which("setpriv") is None:
+            pytest.skip("only root can become somebody else; whoever else runs this suite is that unprivileged user")
+        base, ready = "/usr/bin/python3", "import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))"
+        if not os.path.exists(base) or subprocess.run([base, "-c", ready], check=False, capture_output=True).returncode:
+            pytest.skip("no Python of the system from 3.11 on with venv; root's own is out of others' sight")
+        cache, action = OTHERS / "cache", self.place / "action"
+        cache.mkdir(parents=True, exist_ok=True)
+        os.chown(cache, NOBODY, NOBODY)
+        for part in _PARTS:
+            (action / part).parent.mkdir(parents=True, exist_ok=True)
+            copy = shutil.copytree if (TOP / part).is_dir() else shutil.copy
+            copy(TOP / part, action / part)
+        told = self.write(self.place / "told", "")
+        os.chown(told, NOBODY, NOBODY)
+        passed = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
+        for what in ("find", "make"):
+            done = subprocess.run(
+                [*self.whose, base, "-I", action / "scripts" / "action-environment", what],
+                env=passed
+                | {"HOME": str(cache), "XDG_CACHE_HOME": str(cache), "PATH": os.defpath, "GITHUB_OUTPUT": str(told)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+        return dict(line.split("=", 1) for line in told.read_text().splitlines())["python"]

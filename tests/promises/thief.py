@@ -336,7 +336,7 @@ def temporary_files() -> object:
 
 @way
 def shared_memory() -> object:
-    return reads(MAP["shared memory"], "/dev/shm/*")
+    return reads(MAP["shared memory"], "/dev/shm/*", "/dev/shm/*/*")
 
 
 @way
