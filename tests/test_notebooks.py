@@ -416,6 +416,7 @@ def test_a_notebook_that_is_not_there_is_missing(tmp_path: Path, name: str) -> N
 
 def test_every_notebook_here_is_used() -> None:
     used = {*FAILURES, *DEATHS, *UNREADABLE, "succeeds", "without_ids", "version_3", "only_text", "too_slow", "deaf"}
+    used |= {"measures", "measures_then_raises", "measures_text", "shows_scripts"}  # by test_evidence.py
     assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == used
     assert issubclass(CellFailed, TrainingError)
 

@@ -157,7 +157,7 @@ def test_what_new_lays_down_deploys_on_a_push_and_previews_a_pull_request(
     request = {"pull_request": {side: {"repo": {"full_name": "acme/wine"}} for side in ("head", "base")}}
     tried = act.run(folder, platform, ours, tmp_path / "preview", event="pull_request", payload=request, uses=uses)
     assert tried.code == 0, tried.log
-    assert tried.summary.startswith("## ✅ Preview: preview/wine")
+    assert tried.summary.startswith("## ✅ Preview: wine")
     assert "<code>accuracy</code>" in tried.summary
     assert not host.git("team/wine", "branch", "--list")
     ran = act.run(folder, platform, ours, tmp_path / "push", secrets=secrets, uses=uses)

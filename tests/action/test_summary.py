@@ -24,7 +24,7 @@ def test_a_failure_leads_with_its_cause_and_its_place() -> None:
     lines = [line for line in write(page).splitlines() if line]
     assert lines[1:4] == ["```text", "cell 3 failed; mend it", "```"]
     assert lines[4] == "**Look at** <code>a.ipynb</code>, line 7."
-    assert lines[5] == "Nothing was made live."
+    assert lines[5] == "Nothing was made live; what was live before stays so."
 
 
 def test_metrics_stand_beside_those_of_the_live_model() -> None:

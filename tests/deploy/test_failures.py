@@ -245,7 +245,7 @@ CODE = {
     "the stored name holds other bytes": Row(name_is_taken, 8, "holds other bytes", "then deploy again"),
     "the repository is full": Row(pushes_are_too_large, 11, "does not take", "again"),
     "the branch is locked": Row(branch_is_locked, 11, "does not take", "again"),
-    "the repository is gone": Row(repository_is_gone, 11, "git clone", "again"),
+    "the repository is gone": Row(repository_is_gone, 10, "does not exist", "check"),
     "a syntax error": Row(files(code="def apply(input:\n"), 6, "SyntaxError", "deploy again", pushes=True),
     "an import error": Row(files(code="import nowhere\n" + INFERENCE), 6, "nowhere", "deploy again", pushes=True),
     "no apply": Row(files(code="def predict(input): ...\n"), 6, "apply", "deploy again", pushes=True),

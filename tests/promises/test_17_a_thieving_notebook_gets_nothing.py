@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from pushpoint.sandbox import find_sandbox
+from pushpoint.sandbox import find_sandbox, installation
 from tests.conftest import Platform
-from tests.promises.machine import FILES, NOBODY, OTHERS, Machine, Ran, commands, leaks
+from tests.promises.machine import FILES, NOBODY, OTHERS, TOP, Machine, Ran, commands, leaks
 from tests.repositories import INFERENCE, trained
 
 THIEF = Path(__file__).with_name("thief.py")
@@ -240,6 +240,8 @@ def boxed(machine: Machine, *options: str) -> list[str]:
     command = [program, "--die-with-parent", "--unshare-user", "--unshare-pid", *options, "--ro-bind", "/", "/"]
     command += ["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp"]
     command += ["--bind", "/dev/shm", "/dev/shm"]
+    ours = [str(path) for path in (Path(sys.prefix), TOP, *installation(Path(sys.executable)))]
+    command += [word for path in ours for word in ("--ro-bind", path, path)]
     return [*command, *(word for path in shown for word in ("--bind", path, path)), "--"]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from pushpoint import git
-from pushpoint.errors import Unavailable
+from pushpoint.errors import NotFound
 from pushpoint.web import ROUTES
 from tests.conftest import Platform, start_platform, stop_platform
 from tests.issuer import issuing
@@ -40,6 +40,8 @@ DEPLOYS = {
     ("GET", "/v1/algorithms/{owner}/{name}/builds/{build_id}"): 200,
     ("GET", "/v1/algorithms/{owner}/{name}/builds/{build_id}/logs"): 200,
     ("GET", "/v1/algorithms/{owner}/{name}/builds/{build_id}/output"): 200,
+    ("GET", "/v1/algorithms/{owner}/{name}/source"): 404,  # the platform hosts it
+    ("GET", "/v1/algorithms/{owner}/{name}/scm/status"): 200,
     ("GET", "/v1/algorithms/{owner}/{name}/versions"): 200,
     ("GET", "/v1/algorithms/{owner}/{name}/versions/{selector}"): 200,
     ("POST", "/v1/algorithms/{owner}/{name}/versions"): 409,  # published already
@@ -128,6 +130,7 @@ def test_every_route_is_walked() -> None:
         (method, re.sub(r":\w+}", "}", path)) for one in ROUTES for path in one.paths for method in one.http_methods
     }
     opened = {("GET", "/live"), ("GET", "/ready"), ("POST", "/v1/keys/exchange")}
+    opened.add(("POST", "/v1/algorithms/{owner}/{name}/scm/webhook"))
     assert routes - opened <= {(method, pattern) for method, pattern, _ in ALL}
     assert {key for key in DEPLOYS if key in routes} == {
         (method, re.sub(r":\w+}", "}", path))
@@ -212,7 +215,7 @@ def test_it_does_not_decide_who_may_call(limited: Limited) -> None:
 def test_it_pushes_to_its_own_repository_alone(limited: Limited) -> None:
     push(limited.platform, "ann/mine", {"README": "new"}, key=limited.key)
     theirs = remote(limited.platform, "ann/other", key=limited.key)
-    with pytest.raises(Unavailable, match="not found"):
+    with pytest.raises(NotFound, match="does not exist"):
         git.run(["ls-remote", theirs.url], remote=theirs)
 
 

@@ -165,7 +165,12 @@ def _run(plan: Plan, scratch: Path, report: Report, secrets: Sequence[str], hidd
         timeout=plan.notebook_timeout,
     )
     source = Path(trainer.__file__).parents[1]
-    program = f"import sys; sys.path.insert(0, {str(source)!r}); from pushpoint.trainer import main; main()"
+    # Ours, wherever they come from, and nothing of the checkout's.
+    kept = [path for path in map(Path, sys.path) if path.is_absolute() and path.exists()]
+    kept = [path for path in kept if path.is_relative_to(sys.prefix) or not path.is_relative_to(root)]
+    program = (
+        f"import sys; sys.path[:] = {[str(source), *map(str, kept)]!r}; from pushpoint.trainer import main; main()"
+    )
     variables = trainer.scrub(os.environ, secrets) | ({"UV_CACHE_DIR": str(cache)} if cache else {})
     in_ci = bool(os.environ.get("CI"))
     if in_ci:
@@ -180,7 +185,7 @@ def _run(plan: Plan, scratch: Path, report: Report, secrets: Sequence[str], hidd
         hidden=[*hidden, plan.state, *(_not_for_notebooks() if in_ci else ())],
         replaced=_without_credentials(git_folders, scratch) if in_ci and confinement.program else {},
         readable=[
-            *(*git_folders, root / ".git", source, Path(sys.prefix), Path(job.runtime), Path(find_uv_bin())),
+            *(*git_folders, root / ".git", source, *kept, Path(sys.prefix), Path(job.runtime), Path(find_uv_bin())),
             *(*sandbox.installation(Path(sys.executable)), Path(os.path.realpath("/etc/resolv.conf"))),
         ],
         writable=[root, scratch, environments.parent],
