@@ -241,7 +241,8 @@ def boxed(machine: Machine, *options: str) -> list[str]:
     command += ["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp"]
     command += ["--bind", "/dev/shm", "/dev/shm"]
     ours = [str(path) for path in (Path(sys.prefix), TOP, *installation(Path(sys.executable)))]
-    command += [word for path in ours for word in ("--ro-bind", path, path)]
+    if machine.user is None:  # the other user has its own, elsewhere, and may not see ours
+        command += [word for path in ours for word in ("--ro-bind", path, path)]
     return [*command, *(word for path in shown for word in ("--bind", path, path)), "--"]
 
 

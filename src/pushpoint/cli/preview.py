@@ -58,8 +58,8 @@ def preview(flags: Mapping[str, Any], json: Json = False) -> None:
 
         error = made.error
         said = error and {"type": type(error).__name__, "message": str(error), "exit_code": exit_code(error)}
-        found = {"preview": made, "error": said, "seconds": seconds, "steps": report.seconds, "parts": report.parts}
-        typer.echo(msgspec.json.encode(found))
+        found = {"preview": made, "seconds": seconds, "steps": report.seconds, "parts": report.parts}
+        typer.echo(msgspec.json.encode(found | ({"error": said} if said else {})))
         raise typer.Exit(exit_code(error) if error else 0)
     if made.metrics:
         table = Table("metric", "new", "live", "difference", box=None)
