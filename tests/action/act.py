@@ -119,6 +119,8 @@ def run(
     steps: Mapping[str, str] | None = None,
     prefix: list[str] | None = None,
     uses: str = OURS,
+    program: Path = Path(sys.executable).parent / "act",
+    standins: Path = STANDINS,
 ) -> Ran:
     """Run the workflows of a repository for an event.
 
@@ -135,6 +137,8 @@ def run(
         steps: More variables of the steps, as the runner sets them.
         prefix: Command to run act with, for instance as another user.
         uses: How the workflow names the Action.
+        program: act, where whoever runs it can see it.
+        standins: The same for the other actions.
     """
     results.mkdir(parents=True, exist_ok=True)
     (results / "event.json").write_text(json.dumps(payload or {}))
@@ -142,7 +146,7 @@ def run(
     (results / "secrets").write_text("".join(f"{name}={json.dumps(value)}\n" for name, value in kept.items()))
     command = [
         *(prefix or []),
-        *(str(Path(sys.executable).parent / "act"), event, "--json", "--eventpath", str(results / "event.json")),
+        *(str(program), event, "--json", "--eventpath", str(results / "event.json")),
         *("--platform", "ubuntu-latest=-self-hosted", "--no-cache-server", "--secret-file", str(results / "secrets")),
         *(
             "--env",
@@ -151,13 +155,13 @@ def run(
         ),
         *("--artifact-server-addr", "127.0.0.1", "--action-offline-mode"),
         *("--local-repository", f"{uses}={ours}"),
-        *("--local-repository", f"actions/cache@{CACHE}={STANDINS / 'cache'}"),
+        *("--local-repository", f"actions/cache@{CACHE}={standins / 'cache'}"),
     ]
     for text in (
         "upload-artifact@043fb46d1a93c77aae656e7c1c64a875d1fc6a0a",
         "setup-python@5fda3b95a4ea91299a34e894583c3862153e4b97",
     ):
-        command += ["--local-repository", f"actions/{text}={STANDINS / text.partition('@')[0]}"]
+        command += ["--local-repository", f"actions/{text}={standins / text.partition('@')[0]}"]
     shown = dict(variables or {}) | ({"PUSHPOINT_URL": platform.url} if platform else {})
     for name, value in shown.items():
         command += ["--var", f"{name}={value}"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from pushpoint.names import AlgorithmName
 from tests.action import act
 from tests.action.act import Ran, action, workflow
 from tests.conftest import Platform
+from tests.promises.machine import NOBODY, OTHERS, python_of_others
 from tests.repositories import TRAINING, Repository, checked_in, trained
 
 pytestmark = pytest.mark.slow
@@ -266,3 +270,36 @@ def test_environments_are_kept_under_a_key_of_what_they_are_made_of(run: Callabl
         )
         == 1
     )
+
+
+def test_the_workflow_of_an_unprivileged_user_deploys_too(platform: Platform) -> None:
+    python_of_others()
+    with tempfile.TemporaryDirectory(prefix="pushpoint-act-", dir="/var/tmp", ignore_cleanup_errors=True) as folder:
+        place = Path(folder)
+        made = repository(place / "ml", "unprivileged")
+        ours = action(place / "action")
+        shutil.copytree(act.STANDINS, place / "standins")
+        for name in ("bin", "home", "results"):
+            (place / name).mkdir()
+        shutil.copy(Path(sys.executable).parent / "act", place / "bin" / "act")
+        for path in (place, *place.rglob("*")):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+        own = {
+            "HOME": str(place / "home"),
+            "XDG_CONFIG_HOME": str(place / "home"),
+            "XDG_CACHE_HOME": str(OTHERS / "cache"),
+            "PATH": os.defpath,
+        }
+        ran = act.run(
+            made.directory,
+            platform,
+            ours,
+            place / "results",
+            environment=own,
+            prefix=["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"],
+            program=place / "bin" / "act",
+            standins=place / "standins",
+        )
+        assert (ran.code, ran.outputs["status"], ran.outputs["version"]) == (0, "deployed", "0.1.0"), ran.log
+        assert not ran.annotations("warning"), "the notebook ran confined"
+        assert made.call(platform)["commit"] == ran.outputs["commit"]

@@ -91,6 +91,18 @@ def commands(log: str) -> list[tuple[str, str]]:
     return found
 
 
+def python_of_others() -> str:
+    """Return the interpreter of an unprivileged user, whose cache is `OTHERS`; skip where there is neither."""
+    if os.getuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can become somebody else; whoever else runs this suite is that unprivileged user")
+    base, ready = "/usr/bin/python3", "import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))"
+    if not os.path.exists(base) or subprocess.run([base, "-c", ready], check=False, capture_output=True).returncode:
+        pytest.skip("no Python of the system from 3.11 on with venv; root's own is out of others' sight")
+    (OTHERS / "cache").mkdir(parents=True, exist_ok=True)
+    os.chown(OTHERS / "cache", NOBODY, NOBODY)
+    return base
+
+
 @dataclass
 class Ran:
     """The Action's process after its end: what the runner has of it."""
@@ -291,14 +303,7 @@ class Machine:
     @cached_property
     def others(self) -> str:
         """The Action's interpreter for an unprivileged user, made by `action.yml`'s own script."""
-        if os.getuid() != 0 or shutil.which("setpriv") is None:
-            pytest.skip("only root can become somebody else; whoever else runs this suite is that unprivileged user")
-        base, ready = "/usr/bin/python3", "import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))"
-        if not os.path.exists(base) or subprocess.run([base, "-c", ready], check=False, capture_output=True).returncode:
-            pytest.skip("no Python of the system from 3.11 on with venv; root's own is out of others' sight")
-        cache, action = OTHERS / "cache", self.place / "action"
-        cache.mkdir(parents=True, exist_ok=True)
-        os.chown(cache, NOBODY, NOBODY)
+        base, action, cache = python_of_others(), self.place / "action", OTHERS / "cache"
         for part in _PARTS:
             (action / part).parent.mkdir(parents=True, exist_ok=True)
             copy = shutil.copytree if (TOP / part).is_dir() else shutil.copy
