@@ -140,6 +140,18 @@ def test_the_first_run_pins_the_repositorys_number(deal: Deal) -> None:
     assert deal.exchange(deal.github(repository_id="1"), "ann/pinned").status == 200
 
 
+def test_the_pin_holds_for_every_publisher_of_that_repository(deal: Deal) -> None:
+    create(deal.platform, "ann/pinned_twice")
+    for ref in ("refs/heads/main", "refs/tags/v*"):
+        assert deal.trust("ann/pinned_twice", ref=ref).json["repository_id"] is None
+    assert deal.exchange(deal.github(repository_id="1"), "ann/pinned_twice").status == 200
+    tag = {"ref": "refs/tags/v1", "ref_type": "tag"}
+    assert deal.exchange(deal.github(repository_id="2", **tag), "ann/pinned_twice").status == 401
+    assert deal.trust("ann/pinned_twice", ref="refs/heads/later").json["repository_id"] == "1"
+    assert deal.exchange(deal.github(repository_id="2", ref="refs/heads/later"), "ann/pinned_twice").status == 401
+    assert deal.exchange(deal.github(repository_id="1", **tag), "ann/pinned_twice").status == 200
+
+
 # -- bad ones: what is wrong, how it is made, and what its sender may be told ---------------------------------
 
 Make = Callable[[Deal], object]

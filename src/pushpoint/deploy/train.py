@@ -154,7 +154,7 @@ def _run(plan: Plan, scratch: Path, report: Report, secrets: Sequence[str], hidd
         report.warn(f"the notebook runs unconfined, and could find what this program holds: {confinement.reason}")
     for name in ("out", "tmp", "home"):
         (scratch / name).mkdir()
-    environments, cache = _caches()
+    environments, cache = notebook_caches()
     job = trainer.Job(
         notebook=str(root / str(plan.notebook)),
         output=str(scratch / "out" / Path(str(plan.notebook)).name),
@@ -239,7 +239,7 @@ def _run(plan: Plan, scratch: Path, report: Report, secrets: Sequence[str], hidd
     return trained
 
 
-def _caches() -> tuple[Path, Path | None]:
+def notebook_caches() -> tuple[Path, Path | None]:
     """Say where the environments of notebooks are kept, and what they are installed from.
 
     A notebook can write to both. In CI they are not those of anybody else, since what is installed may be links to the
