@@ -181,8 +181,11 @@ def test_a_link_in_place_of_the_folder_for_what_a_deploy_leaves_is_refused(platf
     repository = checked_in(tmp_path / "ml", "elsewhere")
     (tmp_path / "elsewhere").mkdir()
     (repository.directory / ".pushpoint").symlink_to(tmp_path / "elsewhere")
-    repository.commit()
     ran = repository.deploy(platform)
     assert ran.code == 2
     assert ".pushpoint is a link, and a deploy writes there; remove it" in ran.error
+    repository.commit()
+    ran = repository.deploy(platform)
+    assert ran.code == 2
+    assert "the commit holds one; remove it: git rm -r .pushpoint" in ran.error
     assert list((tmp_path / "elsewhere").iterdir()) == []
