@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pushpoint import git, hosts
+from pushpoint.addresses import is_public
 from pushpoint.errors import ConfigError, Refused
 from pushpoint.names import repository_url
 from tests.githost import GitHost
@@ -37,12 +38,12 @@ def answering(addresses: list[str]) -> hosts.Lookup:
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_a_public_address_is_one(address: str) -> None:
-    assert hosts.is_public(address)
+    assert is_public(address)
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
 def test_an_address_that_is_not_public_is_refused_alone_and_among_public_ones(address: str) -> None:
-    assert not hosts.is_public(address)
+    assert not is_public(address)
     for found in ([address], ["8.8.8.8", address], [address, "8.8.8.8"]):
         with pytest.raises(Refused, match=r"no address on the public internet.*--git-host git\.example"):
             hosts.pin(URL, frozenset(), answering(found))

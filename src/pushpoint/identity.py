@@ -7,7 +7,7 @@ the job begins (`id_tokens:`); each can be exchanged once, so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote, urlsplit
 
 import httpx2
@@ -57,8 +57,8 @@ def source(environment: Mapping[str, str], *, audience: str) -> Callable[[], str
     return lambda: _ask(environment[ASK], environment[ASK_WITH], audience)
 
 
-def _next(left: object, count: int) -> str:
-    found: str | None = next(left, None)  # type: ignore[call-overload]
+def _next(left: Iterator[str], count: int) -> str:
+    found = next(left, None)
     if found is None:
         why = f"the job outlived the keys for its {count} token{'s' if count > 1 else ''} in {GIVEN}"
         raise Unauthenticated(f"{why}; give it one more under `id_tokens:`, or run the job again")

@@ -31,6 +31,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx2
 import jwt
 
+from pushpoint.addresses import is_public
 from pushpoint.errors import InvalidRequest, Unavailable
 
 LARGEST_TOKEN = 16 << 10
@@ -439,17 +440,9 @@ def _resolve(parts: SplitResult, *, is_private: bool) -> list[str]:
     return [str(address) for address in addresses]
 
 
-_INNER = ipaddress.ip_network("192.0.0.0/24")  # IETF protocol assignments; Python took it for global until 3.11.9
-
-
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            return _is_public(address.ipv4_mapped)
-        # 6to4, Teredo and NAT64 (which is reserved) end at an IPv4 address of any kind
-        if address.sixtofour or address.teredo or address.is_site_local:
-            return False
-    return address.is_global and not address.is_multicast and not address.is_reserved and address not in _INNER
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return is_public(str(mapped or address))  # a mapped one is connected to as what it maps
 
 
 async def _download(parts: SplitResult, addresses: Sequence[str], tls: ssl.SSLContext) -> bytes:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pushpoint.action.outputs import OUTPUTS, outputs
-from pushpoint.action.summary import LIMIT, TITLES, Case, Page, write
+from pushpoint.action.summary import LIMIT, TITLES, Page, write
 from pushpoint.deploy.blame import Place
-from pushpoint.deploy.preview import compare
+from pushpoint.deploy.preview import Tried, compare
 
 
 @pytest.mark.parametrize("status", TITLES)
@@ -41,7 +41,7 @@ def test_cases_plots_and_files_are_listed() -> None:
     page = Page(
         status="previewed",
         why="",
-        cases=[Case(name="good", wrong=None), Case(name="bad", wrong="1 is not 2")],
+        cases=[Tried(name="good", wrong=None, seconds=0.1), Tried(name="bad", wrong="1 is not 2", seconds=0.1)],
         plots=[Path("a/plot-01-cell-3.png")],
         files=["a/n.ipynb"],
     )
@@ -54,7 +54,7 @@ def test_cases_plots_and_files_are_listed() -> None:
 
 
 def test_a_page_stays_below_the_limit() -> None:
-    cases = [Case(name="n" * 3000, wrong="ü" * 3000) for _ in range(400)]
+    cases = [Tried(name="n" * 3000, wrong="ü" * 3000, seconds=0.1) for _ in range(400)]
     text = write(Page(status="previewed", why="", cases=cases))
     assert len(text.encode()) <= LIMIT
     assert text.endswith("(cut: the page was too long)\n")

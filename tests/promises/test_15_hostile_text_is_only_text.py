@@ -18,10 +18,10 @@ from rich.console import Console
 from pushpoint.action import summary
 from pushpoint.action.__main__ import _output
 from pushpoint.action.outputs import OUTPUTS
-from pushpoint.action.summary import Case, Page
+from pushpoint.action.summary import Page
 from pushpoint.deploy.blame import Place
 from pushpoint.deploy.plan import Plan
-from pushpoint.deploy.preview import Compared
+from pushpoint.deploy.preview import Compared, Tried
 from pushpoint.digests import Digest
 from pushpoint.manifest import Source
 from pushpoint.report import GitHubReport
@@ -156,7 +156,7 @@ def page(text: str, status: str) -> Page:
         plan=plan,
         place=Place(file=f"x{text}", line=3),
         metrics={f"m{text}": Compared(new=1.0, live=2.0, difference=-1.0)},
-        cases=[Case(name=f"x{text}", wrong=f"x{text}"), Case(name=f"y{text}", wrong=None)],
+        cases=[Tried(name=f"x{text}", wrong=f"x{text}", seconds=0.1), Tried(name=f"y{text}", wrong=None, seconds=0.1)],
         files=[f"a{text}.ipynb", f"b{text}"],
         plots=[Path(f"plot-{text.replace('/', ' ')}.png")],
         seconds={"plan": 1.0},

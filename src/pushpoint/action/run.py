@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +15,16 @@ from stamina import instrumentation
 from pushpoint import errors, git
 from pushpoint.action import events
 from pushpoint.action.inputs import Inputs
-from pushpoint.action.summary import Case, Page
+from pushpoint.action.summary import Page
 from pushpoint.cli import exit_code
 from pushpoint.cli.deploy import run as deploy
 from pushpoint.cli.settings import read_settings
 from pushpoint.client import Client
 from pushpoint.config import Config, git_login
 from pushpoint.deploy.access import open_client
-from pushpoint.deploy.blame import Place, blame
+from pushpoint.deploy.blame import blame
 from pushpoint.deploy.plan import STATE, Plan, is_up_to_date, make_plan, top_of, working_alone
-from pushpoint.deploy.preview import Compared, compare, preview
+from pushpoint.deploy.preview import Compared, Tried, compare, preview
 from pushpoint.errors import ConfigError, MissingSetting
 from pushpoint.github import Announcement, announced
 from pushpoint.identity import is_offered
@@ -41,7 +41,6 @@ class Run:
         report: Tells what happens.
         plan: Once there is one.
         live: What is live, as far as it was looked at.
-        before: What was live before this run.
         metrics: Of a preview.
         cases: Of a preview.
     """
@@ -50,9 +49,8 @@ class Run:
     report: GitHubReport
     plan: Plan | None = None
     live: DeploymentView | None = None
-    before: DeploymentView | None = None
     metrics: Mapping[str, Compared] = field(default_factory=dict)
-    cases: list[Case] = field(default_factory=list)
+    cases: Sequence[Tried] = ()
 
     def all(self, asked: Inputs) -> Page:
         """Do what the event may.
@@ -97,7 +95,13 @@ class Run:
         place = blame(error, self.plan) if self.plan else None
         if not self.metrics:
             self.metrics = self._reported()
-        self.complain(error, place)
+        self.report.command(
+            "error",
+            printable(str(error))[:4000],
+            file=place.file if place else None,
+            line=place.line if place else None,
+            title=f"Pushpoint: {type(error).__name__}",
+        )
         page = Page(
             status="failed",
             why=str(error),
@@ -145,17 +149,6 @@ class Run:
                     return compare(found, self.live.release.metrics if self.live else {})
         return {}
 
-    def complain(self, error: errors.Error, place: Place | None) -> None:
-        """Write an error as an annotation."""
-        text = printable(str(error))
-        self.report.command(
-            "error",
-            text[:4000],
-            file=place.file if place else None,
-            line=place.line if place else None,
-            title=f"Pushpoint: {type(error).__name__}",
-        )
-
     def _deploy(self, asked: Inputs, config: Config, top: Path, decision: events.Decision) -> Page:
         client, secrets = _connect(asked, config)
         with client, self._announced(asked, config) as announcement:
@@ -170,7 +163,7 @@ class Run:
                 retrain=decision.retrain if asked.retrain is None else asked.retrain,
                 planned=lambda plan: self._note(plan, client),
             )
-            self.before, self.live = self.live, done.live
+            before, self.live = self.live, done.live
             if announcement and done.live:
                 announcement.environment_url = done.plan.endpoint
                 announcement.description = f"version {done.live.release.version}"
@@ -179,7 +172,7 @@ class Run:
         if done.unchanged:
             why = "what is live was made from the same inputs; `retrain: true` trains again"
             return Page(status="unchanged", why=why, plan=done.plan, deployment=done.live)
-        metrics = compare(done.live.release.metrics, self.before.release.metrics if self.before else {})
+        metrics = compare(done.live.release.metrics, before.release.metrics if before else {})
         return Page(
             status="deployed",
             why=decision.why,
@@ -209,8 +202,7 @@ class Run:
             with working_alone(plan, self.report):
                 made = preview(plan, client=client, report=self.report, secrets=secrets)
         alone = "" if client else ". Not compared with the live model: this job has no `url` and `api-key`"
-        self.cases = [Case(name=case.name, wrong=case.wrong) for case in made.cases]
-        self.metrics = made.metrics
+        self.cases, self.metrics = made.cases, made.metrics
         if made.error:
             raise made.error
         return Page(

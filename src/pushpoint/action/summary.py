@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pushpoint.deploy.blame import Place
 from pushpoint.deploy.plan import NOBODY, Plan
-from pushpoint.deploy.preview import Compared
+from pushpoint.deploy.preview import Compared, Tried
 from pushpoint.report import printable
 from pushpoint.wire import DeploymentView
 
@@ -32,14 +32,6 @@ TITLES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """A test case of a preview: its name, and what is wrong with its outcome, if anything."""
-
-    name: str
-    wrong: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """What there is to show.
 
@@ -47,6 +39,7 @@ class Page:
         status: A key of `TITLES`.
         why: Why this was done, or the cause of the failure.
         place: What to mend.
+        cases: As a preview tried them.
         metrics: By name, of the new model and of the one that was live.
         plots: Images that the notebook made.
         files: What is left for `upload-artifact`.
@@ -59,7 +52,7 @@ class Page:
     place: Place | None = None
     deployment: DeploymentView | None = None
     metrics: Mapping[str, Compared] = field(default_factory=dict)
-    cases: Sequence[Case] = ()
+    cases: Sequence[Tried] = ()
     plots: Sequence[Path] = ()
     files: Sequence[str] = ()
     seconds: Mapping[str, float] | None = None

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -208,7 +209,7 @@ def _run(plan: Plan, scratch: Path, report: Report, secrets: Sequence[str], hidd
     try:
         process.stdin.write(msgspec.json.encode(job) + b"\n")
         process.stdin.flush()
-        for line in iter(lambda: process.stdout.readline(_LONGEST), b""):  # type: ignore[union-attr]
+        for line in iter(partial(process.stdout.readline, _LONGEST), b""):
             event = _event(line)
             if event.kind == "failed":
                 raise trainer.raised(_as_in_the_repository(event, plan))
