@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from sqlalchemy import update
 from pushpoint import web
 from pushpoint.databases import writing
 from pushpoint.databases.tables import keys
-from pushpoint.records import SCOPES
+from pushpoint.records import IMPLIED, SCOPES
 from pushpoint.serving import Services
 from pushpoint.web import ROUTES, guards
 from tests.conftest import Platform, start_platform, stop_platform
@@ -26,31 +27,31 @@ from tests.web.support import JSON, Answer, ask, database, issue_key, send_bytes
 
 ALGORITHM = "/v1/algorithms/{owner}/{name}"
 MANAGEMENT = [
-    ("GET", "/v1/account", "data"),
+    ("GET", "/v1/account", "known"),
     ("POST", "/v1/algorithms/{owner}", "manage"),
-    ("GET", ALGORITHM, "call"),
+    ("GET", ALGORITHM, "call or view"),
     ("PUT", ALGORITHM, "manage"),
-    ("GET", f"{ALGORITHM}/source", "manage"),
+    ("GET", f"{ALGORITHM}/source", "view"),
     ("PUT", f"{ALGORITHM}/source", "manage"),
     ("DELETE", f"{ALGORITHM}/source", "manage"),
     ("POST", f"{ALGORITHM}/source/secret", "manage"),
     ("POST", f"{ALGORITHM}/source/reset", "manage"),
-    ("GET", f"{ALGORITHM}/scm/status", "manage"),
+    ("GET", f"{ALGORITHM}/scm/status", "view"),
     ("POST", f"{ALGORITHM}/compile", "manage"),
-    ("GET", f"{ALGORITHM}/builds", "manage"),
-    ("GET", f"{ALGORITHM}/builds/{{build_id}}", "manage"),
-    ("GET", f"{ALGORITHM}/builds/{{build_id}}/logs", "manage"),
-    ("GET", f"{ALGORITHM}/builds/{{build_id}}/output", "manage"),
-    ("GET", f"{ALGORITHM}/versions", "call"),
-    ("GET", f"{ALGORITHM}/versions/{{selector}}", "call"),
+    ("GET", f"{ALGORITHM}/builds", "view"),
+    ("GET", f"{ALGORITHM}/builds/{{build_id}}", "view"),
+    ("GET", f"{ALGORITHM}/builds/{{build_id}}/logs", "view"),
+    ("GET", f"{ALGORITHM}/builds/{{build_id}}/output", "view"),
+    ("GET", f"{ALGORITHM}/versions", "call or view"),
+    ("GET", f"{ALGORITHM}/versions/{{selector}}", "call or view"),
     ("POST", f"{ALGORITHM}/versions", "manage"),
     ("POST", f"{ALGORITHM}/version", "manage"),
-    ("GET", f"{ALGORITHM}/releases", "manage"),
-    ("GET", f"{ALGORITHM}/live", "manage"),
-    ("GET", f"{ALGORITHM}/deployments", "manage"),
+    ("GET", f"{ALGORITHM}/releases", "view"),
+    ("GET", f"{ALGORITHM}/live", "view"),
+    ("GET", f"{ALGORITHM}/deployments", "view"),
     ("POST", f"{ALGORITHM}/deployments", "manage"),
-    ("GET", f"{ALGORITHM}/deployments/{{deployment_id}}", "manage"),
-    ("GET", f"{ALGORITHM}/publishers", "manage"),
+    ("GET", f"{ALGORITHM}/deployments/{{deployment_id}}", "view"),
+    ("GET", f"{ALGORITHM}/publishers", "view"),
     ("POST", f"{ALGORITHM}/publishers", "manage"),
     ("DELETE", f"{ALGORITHM}/publishers/{{publisher_id}}", "manage"),
 ]
@@ -60,15 +61,15 @@ RAW = [
     ("POST", "/v1/algo/{owner}/{name}/{commit}", "call"),
     ("POST", "/v1/algo/{owner}/{name}?output=raw", "call"),
     ("POST", "/v1/algo/{owner}/{name}?output=void", "call"),
-    ("GET", "/v1/data", "data"),
-    ("GET", "/v1/data/", "data"),
-    ("GET", "/v1/data/{owner}", "data"),
+    ("GET", "/v1/data", "read"),
+    ("GET", "/v1/data/", "read"),
+    ("GET", "/v1/data/{owner}", "read"),
     ("POST", "/v1/data/{owner}", "data"),
-    ("GET", "/v1/data/{owner}/{collection}", "data"),
-    ("HEAD", "/v1/data/{owner}/{collection}", "data"),
+    ("GET", "/v1/data/{owner}/{collection}", "read"),
+    ("HEAD", "/v1/data/{owner}/{collection}", "read"),
     ("DELETE", "/v1/data/{owner}/{collection}", "data"),
-    ("GET", "/v1/data/{owner}/{collection}/file.txt", "data"),
-    ("HEAD", "/v1/data/{owner}/{collection}/file.txt", "data"),
+    ("GET", "/v1/data/{owner}/{collection}/file.txt", "read"),
+    ("HEAD", "/v1/data/{owner}/{collection}/file.txt", "read"),
     ("PUT", "/v1/data/{owner}/{collection}/file.txt", "data"),
     ("DELETE", "/v1/data/{owner}/{collection}/file.txt", "data"),
     ("GET", "/git/{owner}/{name}.git/info/refs?service=git-upload-pack", "manage"),
@@ -105,13 +106,20 @@ class Tenants:
         return ask(self.platform, method, self.path(pattern, is_there=is_there), body, key=key, headers=JSON)
 
 
+def giving(scope: str) -> set[str]:
+    """The scopes that open a route, among them those that bring its own along."""
+    asked = set(scope.split(" or "))
+    return asked | {name for name, implied in IMPLIED.items() if implied in asked}
+
+
 @pytest.fixture(scope="module")
 def tenants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenants]:
     platform = start_platform(tmp_path_factory.mktemp("home"))
     commit = serve(platform, "ann/secret", "def apply(input):\n    return 'secret'\n")
     assert ask(platform, "POST", "/v1/data/ann", b'{"name": "hidden"}').status == 200
     assert ask(platform, "PUT", "/v1/data/ann/hidden/file.txt", b"secret").status == 200
-    lacking = {scope: issue_key(platform, "ann", *(SCOPES - {scope})) for scope in sorted(SCOPES)}
+    scopes = {scope for _, _, scope in ALL} - {guards.KNOWN}
+    lacking = {scope: issue_key(platform, "ann", *(SCOPES - giving(scope) - {"admin"})) for scope in scopes}
     yield Tenants(platform, commit, issue_key(platform, "bob"), lacking)
     stop_platform(platform)
 
@@ -162,7 +170,7 @@ def test_without_a_valid_key_nothing_is_told(tenants: Tenants, method: str, patt
             assert answer.json["error"]["error_type"] == "Unauthenticated"
 
 
-@pytest.mark.parametrize(("method", "pattern", "scope"), ALL)
+@pytest.mark.parametrize(("method", "pattern", "scope"), [one for one in ALL if one[2] != guards.KNOWN])
 def test_a_key_that_lacks_the_scope_is_refused(tenants: Tenants, method: str, pattern: str, scope: str) -> None:
     for is_there in (True, False):
         answer = tenants.ask(method, pattern, key=tenants.lacking[scope], is_there=is_there)
@@ -283,12 +291,13 @@ def test_of_two_authorizations_all_routes_take_the_same(tenants: Tenants) -> Non
             assert answer.startswith(b"HTTP/1.1 " + status), (path, first)
 
 
-def test_a_revoked_key_is_over_at_once(tenants: Tenants) -> None:
+def test_a_key_that_another_process_revokes_is_over_within_a_second(tenants: Tenants) -> None:
     key = issue_key(tenants.platform, "ann")
     assert ask(tenants.platform, "GET", "/v1/account", key=key).status == 200
     with database(tenants.platform) as found, writing(found) as connection:
         hashed = hashlib.sha256(key.encode()).hexdigest()
         connection.execute(update(keys).where(keys.c.hash == hashed).values(revoked=datetime.now(UTC)))
+    time.sleep(1)  # another process did it
     assert ask(tenants.platform, "GET", "/v1/account", key=key).status == 401
 
 
@@ -300,6 +309,7 @@ def test_the_key_is_nowhere_in_the_clear(tenants: Tenants) -> None:
         if path.is_file() and not path.is_symlink() and tenants.platform.key.encode() in path.read_bytes()
     ]
     assert holding == ["api-key"]
+    assert (home / "admin-key").stat().st_mode & 0o777 == 0o600
     assert (home / "api-key").stat().st_mode & 0o777 == 0o600
     assert len(tenants.platform.key) == 28
     assert tenants.platform.key.startswith("sim")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pushpoint.serving import Services
 
 KEY_FILE = "api-key"
+ADMIN_KEY_FILE = "admin-key"
+"""For accounts alone; what deploys and calls does not need it."""
 
 
 def serve(
@@ -147,6 +149,7 @@ async def _serve(
         services.fetcher.close()
         services.builder.close()
         await asyncio.to_thread(services.pools.close)
+        services.identities.close()
         services.database.dispose()
 
 
@@ -190,6 +193,7 @@ def _open(
     from pushpoint.serving import Services
     from pushpoint.serving.building import Builder
     from pushpoint.serving.fetching import Fetcher
+    from pushpoint.serving.identities import Identities
     from pushpoint.serving.pools import Pools
     from pushpoint.serving.rollouts import Rollouts
     from pushpoint.serving.tokens import Tokens
@@ -224,6 +228,7 @@ def _open(
         repositories=repositories,
         sandbox=sandbox,
         tokens=tokens,
+        identities=Identities(database, tokens),
         pools=pools,
         vault=vault,
         builder=builder,
@@ -233,24 +238,26 @@ def _open(
 
 
 def _first_start(services: Services, account: str, *, explicit: bool, say: Console) -> None:
+    from pushpoint.records import EVERYDAY
     from pushpoint.registry import accounts, keys
 
-    path = services.home / KEY_FILE
     owner = accounts.oldest(services.database)
     if owner and explicit and owner.name != account:
         why = f"this home belongs to {owner.name}, not to {account}; leave --account out, or use another --home"
         raise ConfigError(why)
-    if owner and path.exists():
-        return
     owner = owner or accounts.create(services.database, account)
-    key = keys.issue(services.database, owner, label="first key")
-    draft = path.with_suffix(".draft")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
-        file.write(key + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-    say.print(Text(f"account {owner.name}; its key is in {path}", "green"))
+    for name, label, scopes in ((KEY_FILE, "first key", EVERYDAY), (ADMIN_KEY_FILE, "admin key", {"admin"})):
+        path = services.home / name
+        if path.exists():
+            continue
+        key, _ = keys.issue(services.database, owner, label=label, scopes=scopes)
+        draft = path.with_suffix(".draft")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
+            file.write(key + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+        say.print(Text(f"account {owner.name}; its {label} is in {path}", "green"))
 
 
 def _write_profile(url: str, home: Path, say: Console) -> None:

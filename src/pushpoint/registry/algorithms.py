@@ -44,8 +44,10 @@ def create(
         raise Refused(
             f"this key may do no more than deploy algo://{actor.limit.algorithm}; use a key of {name.owner}'s"
         )
-    if actor.account.name != name.owner:
+    if name.owner not in actor.owners:
         raise Refused(f"{actor.account.name} may not create algorithms of {name.owner}; use {name.owner}'s key")
+    if not actor.may_touch(name):
+        raise Refused(f"this key is not for algo://{name}; use one whose patterns name it")
     check_name("algorithm", name.name)
     algorithm = Algorithm(
         id=str(uuid4()),
@@ -64,7 +66,7 @@ def create(
             connection.execute(
                 insert(algorithms).values(
                     id=algorithm.id,
-                    account_id=actor.account.id,
+                    account_id=select(accounts.c.id).where(accounts.c.name == name.owner).scalar_subquery(),
                     name=name.name,
                     label=algorithm.label,
                     summary=summary,
@@ -91,7 +93,7 @@ def find(database: Database, actor: Actor, name: AlgorithmName | UUID) -> Algori
         NotFound: There is none that the actor may see.
     """
     found = lookup(database, name)
-    if found and actor.limit and actor.limit.algorithm_id != found.id:
+    if found and (not actor.may_touch(found.name) or (actor.limit and actor.limit.algorithm_id != found.id)):
         found = None
     if found is None or not (owns(actor, found) or found.settings.get("algorithm_callability") == "public"):
         raise NotFound(f"algorithm algo://{name} not found; check its name and whose key you use")
@@ -119,7 +121,7 @@ def owns(actor: Actor, algorithm: Algorithm) -> bool:
     Returns:
         True if it is.
     """
-    return actor.account.name == algorithm.name.owner
+    return algorithm.name.owner in actor.owners
 
 
 def lookup(database: Database, name: AlgorithmName | UUID) -> Algorithm | None:

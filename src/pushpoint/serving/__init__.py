@@ -11,6 +11,7 @@ from pushpoint.registry.vault import Vault
 from pushpoint.sandbox import Sandbox
 from pushpoint.serving.building import Builder
 from pushpoint.serving.fetching import Fetcher
+from pushpoint.serving.identities import Identities
 from pushpoint.serving.pools import Pools
 from pushpoint.serving.rollouts import Rollouts
 from pushpoint.serving.tokens import Tokens
@@ -35,6 +36,7 @@ class Services:
     vault: Vault
     sandbox: Sandbox
     tokens: Tokens
+    identities: Identities
     pools: Pools
     builder: Builder
     fetcher: Fetcher

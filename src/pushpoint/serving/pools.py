@@ -20,7 +20,7 @@ from pushpoint.engines.local import LocalEngine, LocalPool
 from pushpoint.environments import interpreter
 from pushpoint.errors import Error, RolloutFailed
 from pushpoint.names import data_path
-from pushpoint.records import Actor, Algorithm, Build
+from pushpoint.records import EVERYDAY, Actor, Algorithm, Build
 from pushpoint.registry import accounts, algorithms, data, deployments
 from pushpoint.serving.tokens import Tokens
 from pushpoint.stores.local import LocalStore
@@ -183,7 +183,7 @@ class Pools:
 
     def _owner(self, algorithm: Algorithm) -> Actor:
         account = accounts.find(self._database, algorithm.name.owner)
-        return Actor(account=account, scopes=frozenset({"call", "data"}), through=algorithm.name.owner)
+        return Actor(account=account, scopes=EVERYDAY, through=algorithm.name)
 
     def _owner_token(self, algorithm: Algorithm) -> str:
         return self._tokens.issue(self._owner(algorithm), algorithm)

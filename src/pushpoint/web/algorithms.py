@@ -127,7 +127,7 @@ def create(services: Services, actor: Actor, owner: str, body: bytes) -> dict[st
     return found
 
 
-@get(ROOT, opt={"scope": "call", "deploys": True}, sync_to_thread=True)
+@get(ROOT, opt={"scope": "call or view", "deploys": True}, sync_to_thread=True)
 def show(services: Services, actor: Actor, owner: str, name: str) -> dict[str, Any]:
     """Show an algorithm at its newest release, else at its newest build."""
     algorithm = seen(services, actor, owner, name)

@@ -57,7 +57,7 @@ def application(services: Services) -> ASGIApp:
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         scope = cast("HTTPScope", scope)
         request_id = f"req-{uuid4()}"
-        actor = guards.identify(services, raw.header(scope, b"authorization"), "call", deploys=True)
+        actor = guards.identify(services, raw.header(scope, b"authorization"), ["call"], deploys=True)
         if scope["method"] != "POST":
             await raw.answer(send, 405, _JSON | {"allow": "POST"}, _error("call algorithms with POST"))
             return
@@ -136,7 +136,7 @@ def _for(actor: Actor, target: serving.Target, outcome: Outcome) -> Outcome:
     Returns:
         The outcome as the caller may see it.
     """
-    if actor.account.name == target.algorithm.name.owner:
+    if target.algorithm.name.owner in actor.owners:
         return outcome
     if isinstance(outcome, Failure):
         return replace(outcome, stdout=None, stacktrace="")

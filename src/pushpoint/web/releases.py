@@ -18,7 +18,7 @@ from pushpoint.web.algorithms import ROOT, callability, sample_input, seen
 from pushpoint.web.paging import paged
 
 
-@get(f"{ROOT}/versions", opt={"scope": "call", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/versions", opt={"scope": "call or view", "deploys": True}, sync_to_thread=True)
 def list_versions(
     services: Services,
     actor: Actor,
@@ -46,7 +46,7 @@ def list_versions(
     )
 
 
-@get(f"{ROOT}/versions/{{selector:str}}", opt={"scope": "call", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/versions/{{selector:str}}", opt={"scope": "call or view", "deploys": True}, sync_to_thread=True)
 def show_version(services: Services, actor: Actor, owner: str, name: str, selector: str) -> dict[str, Any]:
     """Show one version, by commit or by number."""
     algorithm = seen(services, actor, owner, name)
@@ -95,7 +95,7 @@ def publish(
     return wire.algorithm_object(algorithm, build=build, release=release)
 
 
-@get(f"{ROOT}/releases", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/releases", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def list_releases(
     services: Services, actor: Actor, owner: str, name: str, limit: int = 50, marker: str | None = None
 ) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def list_releases(
     )
 
 
-@get(f"{ROOT}/live", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/live", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def live(services: Services, actor: Actor, owner: str, name: str) -> wire.DeploymentView:
     """Show what has the traffic."""
     algorithm = seen(services, actor, owner, name, own=True)
@@ -126,7 +126,7 @@ def live(services: Services, actor: Actor, owner: str, name: str) -> wire.Deploy
     return wire.deployment_view(found, live=found)
 
 
-@get(f"{ROOT}/deployments", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/deployments", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def list_deployments(
     services: Services, actor: Actor, owner: str, name: str, limit: int = 50, marker: str | None = None
 ) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def roll_out(services: Services, actor: Actor, owner: str, name: str, body: byte
     return wire.deployment_view(begun, live=deployments.live(services.database, algorithm))
 
 
-@get(f"{ROOT}/deployments/{{deployment_id:str}}", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/deployments/{{deployment_id:str}}", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def show_deployment(services: Services, actor: Actor, owner: str, name: str, deployment_id: str) -> wire.DeploymentView:
     """Show a deployment."""
     algorithm = seen(services, actor, owner, name, own=True)

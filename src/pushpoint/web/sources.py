@@ -32,7 +32,7 @@ PATIENCE = 8.0
 _PUSHES = {"push", "Push Hook"}
 
 
-@get(f"{ROOT}/source", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/source", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def show(services: Services, actor: Actor, owner: str, name: str) -> wire.SourceView:
     """Show the repository on a git host that an algorithm is built from; 404 where the platform hosts it."""
     algorithm = seen(services, actor, owner, name, own=True)
@@ -84,7 +84,7 @@ def reset(services: Services, actor: Actor, owner: str, name: str) -> wire.Commi
     return wire.Commit(commit=commit)
 
 
-@get(f"{ROOT}/scm/status", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/scm/status", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def status(services: Services, actor: Actor, owner: str, name: str) -> dict[str, Any]:
     """Look whether the platform can fetch an algorithm's source, and say where its webhook goes."""
     algorithm = seen(services, actor, owner, name, own=True)
