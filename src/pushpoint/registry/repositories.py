@@ -182,7 +182,10 @@ def log(repository: Path, *, since: datetime | None = None, until: datetime | No
     """
     if head(repository) is None:
         return []
-    period = [f"--{name}={when.isoformat()}" for name, when in (("since", since), ("until", until)) if when]
+    # in seconds: of a year that git cannot read as a date it makes nothing, and says nothing
+    period = [
+        f"--{name}=@{max(0, int(when.timestamp()))}" for name, when in (("since", since), ("until", until)) if when
+    ]
     text = git.text(
         ["log", "--max-count=1000", "-z", "--format=%H%x01%an%x01%s%x01%B", *period, f"refs/heads/{BRANCH}"],
         directory=repository,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from litestar import get, post
@@ -103,6 +103,7 @@ def commits(
 
 def _date(text: str | None) -> datetime | None:
     try:
-        return datetime.fromisoformat(text) if text else None
-    except ValueError as error:
+        found = datetime.fromisoformat(text) if text else None
+        return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise InvalidRequest(f"{text!r} is not a date; write it as 2026-01-31 or 2026-01-31T12:00:00Z") from error
