@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -51,10 +51,11 @@ class KeyView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountView:
-    """Whose key this is."""
+    """Whose key this is, and which organizations that account is in."""
 
     name: str
     scopes: list[str]
+    organizations: list[str] = field(default_factory=list)
 
 
 def user_object(account: Account) -> dict[str, JSON]:
