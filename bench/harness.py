@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+_PROGRAM = (sys.executable, "-m", "pushpoint")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,17 +63,20 @@ class Platform:
 
 
 @contextlib.contextmanager
-def platform(home: Path, *, environment: Mapping[str, str] = os.environ) -> Iterator[Platform]:
-    """Start a platform on an empty home, and stop it afterwards.
+def platform(
+    home: Path, *, environment: Mapping[str, str] = os.environ, program: Sequence[str] = _PROGRAM
+) -> Iterator[Platform]:
+    """Start a platform, and stop it afterwards.
 
     Args:
-        home: A folder that does not exist.
+        home: A folder that does not exist, or one of a platform that was stopped.
         environment: Its variables.
+        program: What `pushpoint` is.
 
     Yields:
         The platform.
     """
-    command = [sys.executable, "-m", "pushpoint", "serve", "--home", str(home), "--port", "0", "--account", "bench"]
+    command = [*program, "serve", "--home", str(home), "--port", "0", "--account", "bench"]
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             [*command, "--no-profile"], env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
