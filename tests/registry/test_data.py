@@ -11,7 +11,7 @@ from sqlalchemy import select
 from pushpoint.databases import reading
 from pushpoint.databases.tables import files
 from pushpoint.digests import Descriptor, Digest
-from pushpoint.errors import AlreadyExists, Conflict, Error, InvalidName, InvalidRequest, NotFound, Refused
+from pushpoint.errors import AlreadyExists, Error, InvalidName, InvalidRequest, NotFound, Refused
 from pushpoint.names import AlgorithmName, DataPath, data_path
 from pushpoint.records import OWN_ALGORITHMS, PRIVATE, PUBLIC, Actor
 from pushpoint.registry import data
@@ -90,7 +90,7 @@ def test_writing_is_the_owners_alone(registry: Registry, store: LocalStore) -> N
 def test_what_is_no_collection_is_not_made(registry: Registry, path: DataPath, error: type[Error]) -> None:
     with pytest.raises(error):
         data.create_collection(registry.database, registry.ann, path)
-    assert data.names(registry.database, registry.ann) == []
+    assert data.names(registry.database, registry.ann, "ann") == []
 
 
 def test_an_unknown_reader_is_refused(registry: Registry) -> None:
@@ -128,7 +128,7 @@ def test_a_collection_deleted_under_its_writers_leaves_no_file(registry: Registr
 
 def test_a_collection_that_holds_files_goes_only_by_force(registry: Registry, store: LocalStore) -> None:
     put(registry, store, "ann/c/f", b"x")
-    with pytest.raises(Conflict, match="holds 1 files"):
+    with pytest.raises(InvalidRequest, match="holds 1 files"):
         data.delete_collection(registry.database, registry.ann, HERE, force=False)
     assert data.delete_collection(registry.database, registry.ann, HERE, force=True) == 1
 

@@ -96,11 +96,13 @@ async def _serve(
 ) -> None:
     import uvicorn
 
+    from pushpoint.serving.sweeping import Sweeper
     from pushpoint.web import create_app
 
     say = Console(stderr=True, soft_wrap=True)
     inner_path = home / "run" / "api.sock"
     services = await asyncio.to_thread(_open, home, url, issuers, inner_path, listed, asyncio.get_running_loop())
+    sweeper = Sweeper(services.database, services.tokens)
     try:
         _first_start(services, account, explicit=explicit, say=say)
         sandbox = services.sandbox
@@ -145,6 +147,7 @@ async def _serve(
         typer.echo(f"ready at {url}")
         await asyncio.gather(*serving)
     finally:
+        sweeper.close()
         services.rollouts.close()
         services.fetcher.close()
         services.builder.close()
