@@ -16,7 +16,7 @@ import msgspec
 from pushpoint import manifest as manifests
 from pushpoint.errors import InvalidRequest, Unavailable
 from pushpoint.lifecycle import BuildState, DeploymentState
-from pushpoint.records import Algorithm, AlgorithmSource, Build, Deployment, File, Publisher, Release
+from pushpoint.records import Algorithm, AlgorithmSource, Build, Deployment, File, Publisher, Release, Upload
 
 T = TypeVar("T")
 JSON = Any
@@ -490,6 +490,32 @@ def file_object(file: File) -> dict[str, JSON]:
         Its shape on the wire.
     """
     return {"filename": file.name, "last_modified": moment(file.modified), "size": file.blob.size}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadView:
+    """An upload that is under way.
+
+    Attributes:
+        size: Bytes that it will have.
+        offset: Bytes that are safe.
+        metadata: Its Upload-Metadata, decoded.
+    """
+
+    id: str
+    size: int
+    offset: int
+    concat: str
+    metadata: dict[str, str]
+
+
+def upload_view(upload: Upload, metadata: dict[str, str]) -> UploadView:
+    """Show an upload.
+
+    Returns:
+        Its shape on the wire.
+    """
+    return UploadView(id=upload.id, size=upload.size, offset=upload.offset, concat=upload.concat, metadata=metadata)
 
 
 def page(results: list[JSON], *, marker: str | None, link: str | None) -> dict[str, JSON]:

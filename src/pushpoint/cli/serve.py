@@ -102,7 +102,7 @@ async def _serve(
     say = Console(stderr=True, soft_wrap=True)
     inner_path = home / "run" / "api.sock"
     services = await asyncio.to_thread(_open, home, url, issuers, inner_path, listed, asyncio.get_running_loop())
-    sweeper = Sweeper(services.database, services.tokens)
+    sweeper = Sweeper(services.database, services.store, services.tokens)
     try:
         _first_start(services, account, explicit=explicit, say=say)
         sandbox = services.sandbox

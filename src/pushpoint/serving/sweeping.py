@@ -7,8 +7,9 @@ import threading
 import structlog
 
 from pushpoint.databases import Database
-from pushpoint.registry import data
+from pushpoint.registry import data, uploads
 from pushpoint.serving.tokens import Tokens
+from pushpoint.stores.local import LocalStore
 
 EVERY = 60.0
 """Seconds between two looks; nobody can reach what is over in the meantime."""
@@ -19,8 +20,8 @@ log = structlog.get_logger()
 class Sweeper:
     """Looks at once, since a start ends all calls, and then again and again."""
 
-    def __init__(self, database: Database, tokens: Tokens) -> None:
-        self._database, self._tokens = database, tokens
+    def __init__(self, database: Database, store: LocalStore, tokens: Tokens) -> None:
+        self._database, self._store, self._tokens = database, store, tokens
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
         self._thread.start()
@@ -34,6 +35,7 @@ class Sweeper:
         while True:
             try:
                 data.sweep(self._database, sessions=self._tokens.sessions())
+                uploads.sweep(self._database, self._store.uploads)
             except Exception:  # what is left now is swept the next time
                 log.exception("the sweeper failed")
             if self._stop.wait(EVERY):

@@ -24,6 +24,7 @@ from pushpoint.web import (
     publishers,
     releases,
     sources,
+    uploads,
 )
 
 ROUTES = [
@@ -87,6 +88,7 @@ def create_app(services: Services) -> ASGIApp:
         (b"/v1/algo/", calls.application(services)),
         (b"/v1/data/", files),
         (b"/v1/connector/", files),
+        (b"/v1/uploads/", uploads.application(services)),
         (b"/git/", git.application(services)),
     ]
 

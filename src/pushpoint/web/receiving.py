@@ -13,6 +13,7 @@ from pathlib import Path
 from pushpoint.digests import Descriptor, Hasher
 from pushpoint.errors import InvalidRequest
 from pushpoint.stores.local import Writer
+from pushpoint.web.raw import Gone
 
 PIECE = 4 << 20
 """Bytes that are hashed and written at a time."""
@@ -26,14 +27,22 @@ async def gathered(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
     Yields:
         Pieces of about `PIECE` bytes; the last one may be smaller.
+
+    Raises:
+        Gone: The client went away; what it sent was given out before.
     """
     held, size = [], 0
-    async for part in parts:
-        held.append(part)
-        size += len(part)
-        if size >= PIECE:
+    try:
+        async for part in parts:
+            held.append(part)
+            size += len(part)
+            if size >= PIECE:
+                yield b"".join(held)
+                held, size = [], 0
+    except Gone:
+        if held:
             yield b"".join(held)
-            held, size = [], 0
+        raise
     if held:
         yield b"".join(held)
 
