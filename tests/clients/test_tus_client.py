@@ -23,16 +23,8 @@ def modules() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushpoint-tests" / CLIENT
     if not (cache / "complete").exists():
         cache.mkdir(parents=True, exist_ok=True)
-        install = [
-            PROGRAMS / "npm",
-            "install",
-            "--prefix",
-            cache,
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            CLIENT,
-        ]
+        options = ["--prefix", str(cache), "--ignore-scripts", "--no-audit", "--no-fund"]
+        install = [str(PROGRAMS / "npm"), "install", *options, CLIENT]
         subprocess.run(install, check=True, capture_output=True)
         (cache / "complete").touch()
     return cache / "node_modules"

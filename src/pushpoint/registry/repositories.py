@@ -174,6 +174,29 @@ def read(repository: Path, commit: str, name: str) -> str | None:
         return None
 
 
+def log(repository: Path, *, since: datetime | None = None, until: datetime | None = None) -> list[dict[str, str]]:
+    """List the commits of the branch that is built, newest first.
+
+    Returns:
+        At most 1,000, as `id`, `short_message`, `message` and `author`.
+    """
+    if head(repository) is None:
+        return []
+    # in seconds: of a year that git cannot read as a date it makes nothing, and says nothing
+    period = [
+        f"--{name}=@{max(0, int(when.timestamp()))}" for name, when in (("since", since), ("until", until)) if when
+    ]
+    text = git.text(
+        ["log", "--max-count=1000", "-z", "--format=%H%x01%an%x01%s%x01%B", *period, f"refs/heads/{BRANCH}"],
+        directory=repository,
+    )
+    found = (entry.split("\x01", 3) for entry in text.split("\0") if entry.strip())
+    return [
+        {"id": commit.strip(), "short_message": short, "message": message.strip(), "author": author}
+        for commit, author, short, message in found
+    ]
+
+
 def export(repository: Path, commit: str, target: Path) -> None:
     """Lay the files of a commit into a new directory, for a sandbox to see."""
     shutil.rmtree(target, ignore_errors=True)

@@ -57,10 +57,9 @@ def application(services: Services) -> ASGIApp:
         try:
             text = decode_path(request["raw_path"])
             if other := _OTHERS.match(text):
-                message = (
-                    f"the platform has no connector to {other[1]}; put the data into a collection, data://.my/NAME"
-                )
-                await raw.answer(send, 501, _JSON, wire.encode({"error": {"code": 5005, "message": message}}))
+                message = f"not offered: there is no connector to {other[1]}; put the data into a collection"
+                error = {"code": 5005, "message": message, "error_type": "NotFound"}
+                await raw.answer(send, 501, _JSON, wire.encode({"error": error}))
                 return
             found = _OURS.match(text)
             if not found:

@@ -143,7 +143,9 @@ async def _list(asked: _Asked, _id: str) -> None:
     await asyncio.to_thread(data.writable, asked.services.database, asked.actor, path)
     found = await asyncio.to_thread(uploads.under_way, asked.services.database, asked.actor, path)
     shown = [wire.upload_view(upload, _metadata(upload.metadata)) for upload in found]
-    await raw.answer(asked.send, 200, {"content-type": "application/json"}, wire.encode({"uploads": shown}))
+    await raw.answer(
+        asked.send, 200, {"content-type": "application/json"}, wire.encode(wire.UploadsView(uploads=shown))
+    )
 
 
 async def _head(asked: _Asked, id: str) -> None:
