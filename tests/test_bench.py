@@ -25,12 +25,13 @@ def test_bench_upload_ends_with_a_line_of_json() -> None:
         "MD5 alone": 2,
         "describe": 2,
         "cp and fsync": 2,
-        "put": 2,
+        "stream": 2,
+        "upload": 2,
     }
     assert said["memory"]["client"] > 0
     assert {check["name"] for check in said["checks"]} == {
         "describe, speed beside MD5 alone",
-        "put, speed beside cp and fsync",
+        "stream, speed beside cp and fsync",
         "memory of the client",
         "memory of the platform",
     }
