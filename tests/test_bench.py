@@ -38,3 +38,12 @@ def test_bench_upload_ends_with_a_line_of_json() -> None:
     for check in said["checks"]:
         assert f"{'PASS' if check['passed'] else 'MISS'}  {check['name']}" in done.stdout
     assert not left  # it cleans up after itself
+
+
+def test_bench_listing_sees_every_file_and_ends_with_a_line_of_json() -> None:
+    command = [sys.executable, "-m", "bench.listing", "--files", "2500", "--rounds", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert (said["files"], len(said["pages"])) == (2500, 3)
+    assert len(said["checks"]) == 2
