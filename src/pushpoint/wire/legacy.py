@@ -31,7 +31,7 @@ def moment(value: datetime) -> str:
         >>> moment(datetime(2026, 1, 2, tzinfo=UTC))
         '2026-01-02T00:00:00.000Z'
     """
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def build_object(build: Build) -> dict[str, JSON]:
