@@ -117,11 +117,13 @@ async def _serve(
 ) -> None:
     import uvicorn
 
+    from pushpoint.serving.sweeping import Sweeper
     from pushpoint.web import create_app
 
     say = Console(stderr=True, soft_wrap=True)
     inner_path = home / "run" / "api.sock"
     services = await asyncio.to_thread(_open, home, outside, limits, inner_path, asyncio.get_running_loop())
+    sweeper = Sweeper(services.database, services.store, services.tokens)
     try:
         _first_start(services, account, explicit=explicit, say=say)
         sandbox = services.sandbox
@@ -166,6 +168,7 @@ async def _serve(
         typer.echo(f"ready at {outside.url}")
         await asyncio.gather(*serving)
     finally:
+        sweeper.close()
         services.rollouts.close()
         services.fetcher.close()
         services.builder.close()

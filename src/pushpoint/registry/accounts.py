@@ -17,7 +17,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, upd
 from sqlalchemy.exc import IntegrityError
 
 from pushpoint.databases import Database, reading, writing
-from pushpoint.databases.tables import accounts, algorithms, collections, keys, members
+from pushpoint.databases.tables import accounts, algorithms, collections, files, keys, members, uploads
 from pushpoint.errors import AlreadyExists, InUse, InvalidRequest, NotFound
 from pushpoint.names import check_name
 from pushpoint.records import Account
@@ -148,7 +148,10 @@ def remove(database: Database, account: Account, *, actor: str) -> None:
             f"{prefix}{account.name}/{name}"
             for prefix, table in (("algo://", algorithms), ("data://", collections))
             for name in connection.execute(
-                select(table.c.name).where(table.c.account_id == account.id).order_by(table.c.name).limit(10)
+                select(table.c.name)
+                .where(table.c.account_id == account.id, ~table.c.name.startswith("."))
+                .order_by(table.c.name)
+                .limit(10)
             ).scalars()
         ]
         owned += [f"organization {name}, of which it is the last owner" for name in _alone_in(connection, account)]
@@ -157,7 +160,10 @@ def remove(database: Database, account: Account, *, actor: str) -> None:
         connection.execute(
             delete(members).where((members.c.account_id == account.id) | (members.c.organization_id == account.id))
         )
-        connection.execute(delete(keys).where(keys.c.account_id == account.id))
+        hidden = select(collections.c.id).where(collections.c.account_id == account.id)  # what algorithms keep for it
+        connection.execute(delete(files).where(files.c.collection_id.in_(hidden)))
+        for table in (collections, uploads, keys):
+            connection.execute(delete(table).where(table.c.account_id == account.id))
         connection.execute(delete(accounts).where(accounts.c.id == account.id))
         record(connection, actor, "account.delete", account.name)
 

@@ -32,6 +32,7 @@ from pushpoint.web import (
     secrets,
     sources,
     unoffered,
+    uploads,
     users,
 )
 
@@ -132,9 +133,12 @@ def create_app(services: Services) -> ASGIApp:
         logging_config=None,
     )
     guards.check_routes(management)
+    files = data.application(services)
     mounted: list[tuple[bytes, ASGIApp]] = [
         (b"/v1/algo/", calls.application(services)),
-        (b"/v1/data/", data.application(services)),
+        (b"/v1/data/", files),
+        (b"/v1/connector/", files),
+        (b"/v1/uploads/", uploads.application(services)),
         (b"/git/", git.application(services)),
     ]
 

@@ -60,9 +60,12 @@ from pushpoint.wire.views import (
     Source,
     SourceStatus,
     SourceView,
+    UploadsView,
+    UploadView,
     deployment_view,
     publisher_view,
     release_view,
+    upload_view,
 )
 
 __all__ = [
@@ -94,6 +97,8 @@ __all__ = [
     "Source",
     "SourceStatus",
     "SourceView",
+    "UploadView",
+    "UploadsView",
     "UserView",
     "algorithm_object",
     "build_object",
@@ -115,5 +120,6 @@ __all__ = [
     "scm_object",
     "secret_object",
     "source_object",
+    "upload_view",
     "user_object",
 ]
