@@ -208,7 +208,7 @@ def test_a_collection_has_its_life(data: Data) -> None:
     made = data.make("life")
     assert (made.status, made.json) == (200, {"result": "data://ann/life"}), "the Python client refuses 201"
     again = data.make("life")
-    assert again.status == 409
+    assert again.status == 400, "the Ruby client crashes on 409"
     assert again.json["error"]["error_type"] == "AlreadyExists"
     assert data.get("ann/life").json == {"files": []}
     data.put("ann/life/a", b"1")
@@ -501,12 +501,12 @@ def test_a_model_that_a_release_needs_stays(data: Data) -> None:
     assert data.put("ann/models/m.bin", content).status == 200
     assert publish(platform, "ann/needs") == "0.1.0"
 
-    for answer in (
-        data.put("ann/models/m.bin", b"other bytes"),
-        data.delete("ann/models/m.bin"),
-        data.delete("ann/models?force=true"),
+    for status, answer in (
+        (409, data.put("ann/models/m.bin", b"other bytes")),
+        (400, data.delete("ann/models/m.bin")),
+        (400, data.delete("ann/models?force=true")),
     ):
-        assert answer.status == 409
+        assert answer.status == status
         assert answer.json["error"]["error_type"] == "InUse"
         assert "release 0.1.0" in answer.message
     assert data.get("ann/models/m.bin").body == content

@@ -82,11 +82,11 @@ def create(
 
 
 def find(database: Database, name: str, *, is_organization: bool | None = None) -> Account:
-    """Look up an account by name.
+    """Look up an account by name, or by id.
 
     Args:
         database: Where to look.
-        name: Its name.
+        name: Its name or its id, which has a dash where no name has one.
         is_organization: Which kind it must be; none for either.
 
     Returns:
@@ -95,8 +95,9 @@ def find(database: Database, name: str, *, is_organization: bool | None = None) 
     Raises:
         NotFound: There is none of that name.
     """
+    column = accounts.c.id if "-" in name else accounts.c.name
     with reading(database) as connection:
-        row = connection.execute(select(accounts).where(accounts.c.name == name)).mappings().first()
+        row = connection.execute(select(accounts).where(column == name)).mappings().first()
     if row is None or is_organization not in {None, row["is_organization"]}:
         kind = {None: "account", True: "organization", False: "user"}[is_organization]
         raise NotFound(f"there is no {kind} {name}; check the name")

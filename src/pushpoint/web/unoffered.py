@@ -30,6 +30,9 @@ REASONS = {
     "/v1/users/{username:str}/notifications": "no notifications are sent",
     "/v1/users/{username:str}/connectors": "data is kept here; other stores are the operator's to set",
     "/v1/users/{username:str}/billing": "nothing costs anything here",
+    "/v1/organizations/{organization:str}/members/{username:str}/keys": "a member's own key acts for the organization",
+    "/v1/organizations/{organization:str}/utility-algorithms": "no algorithm is more than others",
+    "/v1/organization/types/{name:str}": "types of organizations make no difference here",
     "/v1/organizations/{organization:str}/billing": "nothing costs anything here",
     "/v1/marketplace/{rest:path}": "there is no marketplace",
 }
