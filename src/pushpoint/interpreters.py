@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid5
@@ -82,7 +82,7 @@ def find_interpreters() -> tuple[Interpreter, ...]:
     return (OWN, *sorted(best.values(), key=lambda one: -one.minor))
 
 
-def named(settings: Mapping[str, object], interpreters: Iterable[Interpreter]) -> Interpreter | None:
+def named(settings: Mapping[str, object], interpreters: Sequence[Interpreter]) -> Interpreter | None:
     """Look up the interpreter that an algorithm's settings ask for (platform API, section 2.3).
 
     Args:

@@ -483,6 +483,39 @@ def algorithm_object(
     return found
 
 
+def language_object(name: str, display_name: str) -> dict[str, JSON]:
+    """Show a language (platform API, section 2.9).
+
+    Returns:
+        Its shape on the wire; `configuration` is JSON as text.
+    """
+    told = {
+        "display_name": display_name,
+        "req_files": ["requirements.txt"],
+        "artifacts": [],
+    }
+    return {"name": name, "display_name": display_name, "configuration": encode(told).decode()}
+
+
+def environment_object(
+    *, id: str, name: str, description: str, created: datetime, language: dict[str, JSON]
+) -> dict[str, JSON]:
+    """Show an environment (platform API, section 2.9).
+
+    Returns:
+        Its shape on the wire; it is its own specification.
+    """
+    return {
+        "id": id,
+        "environment_specification_id": id,
+        "display_name": name,
+        "description": description,
+        "created_at": moment(created),
+        "language": language,
+        "machine_type": "CPU",
+    }
+
+
 def file_object(file: File) -> dict[str, JSON]:
     """Show a file in a listing (platform API, section 3.2).
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -183,10 +184,11 @@ def _open(
 
     from pushpoint.databases import open_database
     from pushpoint.engines.local import LocalEngine
+    from pushpoint.interpreters import find_interpreters
     from pushpoint.registry import deployments
     from pushpoint.registry.vault import KEY_FILE as VAULT_KEY
     from pushpoint.registry.vault import Vault
-    from pushpoint.sandbox import find_sandbox
+    from pushpoint.sandbox import find_sandbox, installation
     from pushpoint.serving import Services
     from pushpoint.serving.building import Builder
     from pushpoint.serving.fetching import Fetcher
@@ -209,12 +211,15 @@ def _open(
     database = open_database(home / "platform.db")
     deployments.recover(database)
     store = LocalStore(home / "store")
-    sandbox = find_sandbox()
+    interpreters = find_interpreters()
+    shown = dict.fromkeys(folder for interpreter in interpreters for folder in installation(interpreter.path))
+    found = find_sandbox()
+    sandbox = replace(found, installations=tuple(dict.fromkeys((*found.installations, *shown))))
     tokens = Tokens()
     pools = Pools(home, database, store, LocalEngine(home, sandbox, inner, loop), tokens)
     repositories = home / "repositories"
     vault = Vault(home / VAULT_KEY)
-    builder = Builder(home, database, repositories, sandbox, pools)
+    builder = Builder(home, database, repositories, sandbox, pools, interpreters)
     return Services(
         home=home,
         url=url,
@@ -223,6 +228,7 @@ def _open(
         issuers=issuers,
         repositories=repositories,
         sandbox=sandbox,
+        interpreters=interpreters,
         tokens=tokens,
         pools=pools,
         vault=vault,
