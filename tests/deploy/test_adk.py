@@ -72,7 +72,7 @@ def test_a_frozen_manifest_that_nobody_sealed_is_refused(tmp_path: Path, text: s
 
 
 def test_a_frozen_manifest_that_is_a_link_is_refused(tmp_path: Path) -> None:
-    keys = {"required_files": []}
+    keys: dict[str, list[str]] = {"required_files": []}
     sealed = {**keys, "lock_checksum": hashlib.md5(str(keys).encode()).hexdigest()}
     (tmp_path / "elsewhere").write_text(json.dumps(sealed))
     (tmp_path / "frozen").symlink_to("elsewhere")

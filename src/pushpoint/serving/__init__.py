@@ -12,7 +12,11 @@ from pushpoint.registry.vault import Vault
 from pushpoint.sandbox import Sandbox
 from pushpoint.serving.building import Builder
 from pushpoint.serving.fetching import Fetcher
+from pushpoint.serving.identities import Identities
+from pushpoint.serving.limits import Limits
+from pushpoint.serving.lookups import Lookups
 from pushpoint.serving.pools import Pools
+from pushpoint.serving.reports import Reports
 from pushpoint.serving.rollouts import Rollouts
 from pushpoint.serving.tokens import Tokens
 from pushpoint.stores.local import LocalStore
@@ -38,6 +42,10 @@ class Services:
     sandbox: Sandbox
     interpreters: tuple[Interpreter, ...]
     tokens: Tokens
+    identities: Identities
+    reports: Reports
+    limits: Limits
+    lookups: Lookups
     pools: Pools
     builder: Builder
     fetcher: Fetcher

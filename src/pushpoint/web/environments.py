@@ -21,6 +21,7 @@ from pushpoint.interpreters import Interpreter
 from pushpoint.names import AlgorithmName
 from pushpoint.registry import repositories
 from pushpoint.serving import Services
+from pushpoint.web.guards import KNOWN, OPEN
 
 LANGUAGES = {"anaconda3": "Python 3.x, as Anaconda", "python3": "Python 3.x"}
 """Name and display name; the Python client's CLI expects `anaconda3` first."""
@@ -30,7 +31,7 @@ _EDGE = "/v1/algorithm-environments/edge"
 _OLD = "/webapi/v1/algorithm-environments"
 
 
-@get(f"{_EDGE}/languages", opt={"scope": "call"}, sync_to_thread=False)
+@get(f"{_EDGE}/languages", opt={"scope": KNOWN}, sync_to_thread=False)
 def list_languages() -> list[dict[str, Any]]:
     """List the languages."""
     return [wire.language_object(name, display) for name, display in LANGUAGES.items()]
@@ -38,7 +39,7 @@ def list_languages() -> list[dict[str, Any]]:
 
 @get(
     [f"{_EDGE}/languages/{{language:str}}/environments", f"{_OLD}/languages/{{language:str}}/environments"],
-    opt={"scope": "call"},
+    opt={"scope": KNOWN},
     sync_to_thread=False,
 )
 def list_environments(services: Services, language: str) -> dict[str, Any]:
@@ -48,19 +49,19 @@ def list_environments(services: Services, language: str) -> dict[str, Any]:
     return {"environments": _environments(services, language)}
 
 
-@get(f"{_OLD}/environments/current", opt={"scope": "call"}, sync_to_thread=False)
+@get(f"{_OLD}/environments/current", opt={"scope": KNOWN}, sync_to_thread=False)
 def list_all(services: Services) -> list[dict[str, Any]]:
     """List the environments of all languages, for old scripts."""
     return _environments(services, "python3")
 
 
-@get(f"{_OLD}/environments/available", opt={"scope": "call"}, sync_to_thread=False)
+@get(f"{_OLD}/environments/available", opt={"scope": KNOWN}, sync_to_thread=False)
 def list_available() -> list[dict[str, Any]]:
     """List the environments that could be added from elsewhere: none; a platform offers what its machine has."""
     return []
 
 
-@get(f"{_EDGE}/environment-specifications/{{specification:str}}/template", opt={"scope": "open"}, sync_to_thread=False)
+@get(f"{_EDGE}/environment-specifications/{{specification:str}}/template", opt={"scope": OPEN}, sync_to_thread=False)
 def template(services: Services, specification: str) -> Response[bytes]:
     """Send the files of a new algorithm, as a compressed archive."""
     if specification.lower() not in {OLD_TEMPLATE, *(interpreter.id for interpreter in services.interpreters)}:

@@ -34,7 +34,10 @@ def application(services: Services) -> ASGIApp:
 
     async def serve(scope: object, receive: Receive, send: Send) -> None:
         request = cast("HTTPScope", scope)
-        actor = guards.identify(services, raw.header(request, b"authorization"), "manage", deploys=True)
+        authorization = raw.header(request, b"authorization")
+        actor = await asyncio.to_thread(
+            guards.identify, services, authorization, ["manage"], deploys=True, passwords=True
+        )
         found = _PATH.fullmatch(decode_path(request["raw_path"]))
         if not found:
             raise NotFound("there is no such repository; its address is /git/OWNER/NAME.git")
