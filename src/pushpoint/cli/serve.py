@@ -127,6 +127,7 @@ async def _serve(
         sandbox = services.sandbox
         style = "dim" if sandbox.program else "bold yellow"
         say.print(Text(f"sandbox: {sandbox.description}", style))
+        say.print(Text(f"Python for algorithms: {', '.join(one.release for one in services.interpreters)}", "dim"))
         if profile:
             _write_profile(outside.url, home, say)
         application = create_app(services)

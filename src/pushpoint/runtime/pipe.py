@@ -24,7 +24,7 @@ import select
 import sys
 import traceback
 import types
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Set, Tuple
 
 from pushpoint.runtime import messages
 
@@ -193,8 +193,9 @@ def _read_answer(line: bytes) -> "Tuple[str, Any]":
 def run(name: str, code: str) -> types.ModuleType:
     """Import the module `name`; or run it as the program, where it serves only then.
 
-    That is so where a block `if __name__ == "__main__"` calls `.serve(...)` or `.init(...)`, and where there is such a
-    block beside the ADK's marker, the file `.adk`. Other such blocks are for trying a file out at home.
+    That is so where the file speaks of `ADK` or `handler` and a block `if __name__ == "__main__"` calls `.init(...)` or
+    `.serve(...)`, and where there is such a block beside the ADK's marker, the file `.adk`. Other such blocks are for
+    trying a file out at home.
 
     Args:
         name: The module.
@@ -219,12 +220,13 @@ def _is_program(loader: Any, name: str, has_marker: bool) -> bool:
         tree = ast.parse(loader.get_source(name))
     except Exception:  # the import says what is wrong with it
         return False
-    for block in tree.body:
-        if isinstance(block, ast.If) and "__name__" in [getattr(part, "id", "") for part in ast.walk(block.test)]:
-            calls = [getattr(part.func, "attr", "") for part in ast.walk(block) if isinstance(part, ast.Call)]
-            if has_marker or "serve" in calls or "init" in calls:
-                return True
-    return False
+    speaks_of_runners = bool({"ADK", "handler"} & _names(tree))
+    blocks = [block for block in tree.body if isinstance(block, ast.If) and "__name__" in _names(block.test)]
+    return any(has_marker or (speaks_of_runners and bool({"init", "serve"} & _names(block))) for block in blocks)
+
+
+def _names(tree: ast.AST) -> "Set[str]":
+    return {getattr(part, "id", None) or getattr(part, "attr", "") for part in ast.walk(tree)}
 
 
 def mend_python() -> None:

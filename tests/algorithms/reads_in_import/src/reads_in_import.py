@@ -6,7 +6,7 @@ import sys
 
 found = [sys.stdin.read(), os.read(0, 10).decode(), subprocess.run(["cat"], stdout=subprocess.PIPE).stdout.decode()]
 if __name__ == "__main__":
-    raise SystemExit("this block is for trying the file out at home")
+    sys.init("this block is for trying the file out at home")
 
 
 def apply(input):
