@@ -226,7 +226,7 @@ def _is_program(loader: Any, name: str, has_marker: bool) -> bool:
 
 
 def _names(tree: ast.AST) -> "Set[str]":
-    return {getattr(part, "id", None) or getattr(part, "attr", "") for part in ast.walk(tree)}
+    return {getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(tree)}
 
 
 def mend_python() -> None:
