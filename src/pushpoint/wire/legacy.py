@@ -18,7 +18,7 @@ from pushpoint.records import (
     Release,
     Secret,
 )
-from pushpoint.wire.codec import JSON
+from pushpoint.wire.codec import JSON, encode
 
 
 def moment(value: datetime) -> str:
@@ -194,6 +194,39 @@ def error_object(failed: FailedCall) -> dict[str, JSON]:
         "error_type": failed.error_type,
         "billable_to": failed.caller,
         "worker": "",
+    }
+
+
+def language_object(name: str, display_name: str) -> dict[str, JSON]:
+    """Show a language (platform API, section 2.9).
+
+    Returns:
+        Its shape on the wire; `configuration` is JSON as text.
+    """
+    told = {
+        "display_name": display_name,
+        "req_files": ["requirements.txt"],
+        "artifacts": [],
+    }
+    return {"name": name, "display_name": display_name, "configuration": encode(told).decode()}
+
+
+def environment_object(
+    *, id: str, name: str, description: str, created: datetime, language: dict[str, JSON]
+) -> dict[str, JSON]:
+    """Show an environment (platform API, section 2.9).
+
+    Returns:
+        Its shape on the wire; it is its own specification.
+    """
+    return {
+        "id": id,
+        "environment_specification_id": id,
+        "display_name": name,
+        "description": description,
+        "created_at": moment(created),
+        "language": language,
+        "machine_type": "CPU",
     }
 
 
