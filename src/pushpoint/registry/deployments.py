@@ -209,7 +209,7 @@ def _get(database: Database, deployment_id: str) -> Deployment:
 def _read(database: Database, selected: Select[Any]) -> list[Deployment]:
     with reading(database) as connection:
         rows = list(connection.execute(selected).mappings())
-    of = releases.by_id(database, {row["release_id"] for row in rows})
+    of = releases.by_id(database, {row["release_id"] for row in rows}) if rows else {}
     # an algorithm that is deleted meanwhile takes its releases along
     return [_deployment(row, of[row["release_id"]]) for row in rows if row["release_id"] in of]
 

@@ -24,10 +24,8 @@ def keep(database: Database, found: Sequence[FailedCall | Insight]) -> None:
     now = datetime.now(UTC)
     theirs = {one.algorithm_id for one in found}
     with writing(database, quietly=True) as connection:
-        rows = connection.execute(
-            select(algorithms.c.id, algorithms.c.account_id).where(algorithms.c.id.in_(theirs))
-        ).tuples()
-        owners = dict(rows.all())
+        rows = connection.execute(select(algorithms.c.id, algorithms.c.account_id).where(algorithms.c.id.in_(theirs)))
+        owners = {row.id: row.account_id for row in rows}
         left = [one for one in found if one.algorithm_id in owners]  # it may be deleted meanwhile
         connection.execute(delete(failures).where(failures.c.created < now - KEPT))
         connection.execute(delete(insights).where(insights.c.created < now - INSIGHTS_KEPT))
