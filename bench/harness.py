@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-_PROGRAM = (sys.executable, "-m", "pushpoint")
+PROGRAM = ("-m", "pushpoint")
+"""What Python is to run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,19 +65,19 @@ class Platform:
 
 @contextlib.contextmanager
 def platform(
-    home: Path, *, environment: Mapping[str, str] = os.environ, program: Sequence[str] = _PROGRAM
+    home: Path, *, environment: Mapping[str, str] = os.environ, program: Sequence[str] = PROGRAM
 ) -> Iterator[Platform]:
     """Start a platform, and stop it afterwards.
 
     Args:
         home: A folder that does not exist, or one of a platform that was stopped.
         environment: Its variables.
-        program: What `pushpoint` is.
+        program: What Python is to run as `pushpoint`.
 
     Yields:
         The platform.
     """
-    command = [*program, "serve", "--home", str(home), "--port", "0", "--account", "bench"]
+    command = [sys.executable, *program, "serve", "--home", str(home), "--port", "0", "--account", "bench"]
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             [*command, "--no-profile"], env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
