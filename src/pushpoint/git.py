@@ -333,6 +333,17 @@ def entries(directory: Path, commit: str, paths: Sequence[str]) -> Iterator[tupl
             yield path, facts.split(" ")[2]
 
 
+def wanted(directory: Path) -> list[str]:
+    """List the files below a directory that git holds or would add: those it ignores are left out.
+
+    Returns:
+        Paths relative to the directory.
+    """
+    asked = ["ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = run(asked, directory=directory, isolated=False).decode("utf-8", "surrogateescape").split("\0")
+    return sorted({path for path in listed if path and os.path.lexists(directory / path)})
+
+
 def changed(directory: Path, paths: Sequence[str]) -> list[str]:
     """List what differs from the checked-out commit at or below `paths`, untracked files included.
 

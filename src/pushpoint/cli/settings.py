@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pushpoint.config import FILE, SETTINGS, Config, Setting, read_file, resolve
+from pushpoint.config import FILE, SETTINGS, Config, Setting, profile_path, read_file, resolve
 from pushpoint.errors import ConfigError
 from pushpoint.names import AlgorithmName, algorithm_name
 
@@ -97,23 +97,15 @@ def of_repository() -> str:
         raise ConfigError(f"name the algorithm, OWNER/NAME, or run this inside its repository: {error}") from error
 
 
-def profile_path() -> Path:
-    """Say where the profile is that `pushpoint serve` writes.
-
-    Returns:
-        A file in the user's configuration folder.
-    """
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "pushpoint" / "profile.toml"
-
-
 def credential_files() -> list[Path]:
     """List the files that hold a key of this person's: the profile, and what it names.
 
     Returns:
         Files that may exist; a notebook is not to see them.
     """
-    key = read_file(profile_path()).get("key-file")
-    return [profile_path(), *([Path(key)] if isinstance(key, str) else [])]
+    profile = profile_path(os.environ)
+    key = read_file(profile).get("key-file")
+    return [profile, *([Path(key)] if isinstance(key, str) else [])]
 
 
 def connect(algorithm: str | None = None) -> Client:
@@ -139,4 +131,4 @@ def connect_and_tell(algorithm: Callable[[], str]) -> tuple[Client, list[str]]:
     from pushpoint.deploy.access import open_client
 
     instrumentation.set_on_retry_hooks(())  # they write to standard output, which belongs to results
-    return open_client(os.environ, profile_path(), algorithm)
+    return open_client(os.environ, profile_path(os.environ), algorithm)

@@ -18,13 +18,21 @@ def upload(plan: Plan, model: Descriptor, path: str, *, client: Client, report: 
     Returns:
         Its `data://` uri.
     """
-    target = place(plan, model, path)
-    client.create_collection(data_path(plan.collection))
+    return store(place(plan, model, path), model, Path(path), client=client, report=report)
+
+
+def store(target: DataPath, model: Descriptor, file: Path, *, client: Client, report: Report) -> str:
+    """Store a file, in a collection that is made if it is new.
+
+    Returns:
+        Its uri.
+    """
+    client.create_collection(DataPath(target.owner, target.collection, ""))
     if client.link(target, model):
         report.line("the platform has these bytes; 0 bytes sent")
         return str(target)
     with report.progress("uploading", model.size) as progress:
-        client.put(target, Path(path), model, progress=progress)
+        client.put(target, file, model, progress=progress)
     report.line(f"{model.size:,} bytes sent to {target}")
     return str(target)
 
