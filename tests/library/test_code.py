@@ -92,6 +92,18 @@ def test_a_repository_without_a_commit_is_none(tmp_path: Path) -> None:
     assert (found.source, found.files) == (None, ("src/iris.py",))
 
 
+def test_what_no_commit_can_hold_is_left_out(repository: Repository, tmp_path: Path) -> None:
+    inner = Repository(repository.directory / "iris" / "inner", "inner")
+    inner.write("x.py", "")
+    inner.commit()
+    os.mkfifo(repository.directory / "iris" / "pipe")
+    assert read(repository.directory / "iris").files == ("requirements.txt", "src/__init__.py", "src/iris.py")
+    (tmp_path / "plain" / "src").mkdir(parents=True)
+    (tmp_path / "plain" / "src" / "iris.py").touch()
+    os.mkfifo(tmp_path / "plain" / "pipe")
+    assert read(tmp_path / "plain").files == ("src/iris.py",)
+
+
 def test_without_a_repository_all_is_code_that_is_not_hidden(tmp_path: Path) -> None:
     for name in ("src/iris.py", "data/words.txt", ".env", ".venv/x.py", "src/__pycache__/iris.pyc", "src/old.pyc"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

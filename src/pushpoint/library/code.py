@@ -109,8 +109,9 @@ def _visible(folder: Path) -> Iterator[str]:
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__pycache__"]
         links = [name for name in folders if (Path(place) / name).is_symlink()]
         for name in (*files, *links):
-            if not name.startswith(".") and not name.endswith(".pyc"):
-                yield (Path(place) / name).relative_to(folder).as_posix()
+            whole = Path(place) / name
+            if not name.startswith(".") and not name.endswith(".pyc") and git.is_file_or_link(whole):
+                yield whole.relative_to(folder).as_posix()
 
 
 def _says_the_same(there: Manifest, manifest: Manifest) -> bool:
