@@ -45,6 +45,7 @@ _PLAIN = {
         errors.Superseded,
         errors.NotFound,
         errors.Unavailable,
+        errors.Overloaded,
     )
 }
 _BY_STATUS: dict[int, type[errors.Error]] = {
@@ -53,7 +54,7 @@ _BY_STATUS: dict[int, type[errors.Error]] = {
     404: errors.NotFound,
     409: errors.Conflict,
     422: errors.IntegrityError,
-    429: errors.Unavailable,
+    429: errors.Overloaded,
 }
 
 

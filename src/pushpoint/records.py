@@ -1,6 +1,6 @@
 """What the platform knows, as frozen values: one for each row of the database.
 
-The words on the wire are `wire.py`'s affair; nothing here knows JSON.
+The words on the wire are `wire`'s affair; nothing here knows JSON.
 """
 
 from __future__ import annotations
@@ -75,15 +75,19 @@ class Actor:
         """The names that the account may act for: its own and those of its organizations."""
         return self.organizations | {self.account.name}
 
+    @property
+    def may_touch_all(self) -> bool:
+        """Whether the key is good for every algorithm."""
+        return ANY_ALGORITHM in self.patterns and self.limit is None
+
     def may_touch(self, name: AlgorithmName) -> bool:
         """Say whether the key is good for an algorithm, whosever it is.
 
         Returns:
             True if one of its patterns names it.
         """
-        return not {ANY_ALGORITHM, f"algo://{name.owner}/*", f"algo://{name}/*", f"algo://{name}"}.isdisjoint(
-            self.patterns
-        )
+        named = {ANY_ALGORITHM, f"algo://{name.owner}/*", f"algo://{name}/*", f"algo://{name}"}
+        return not named.isdisjoint(self.patterns)
 
     @property
     def run(self) -> str | None:
@@ -149,14 +153,15 @@ class FailedCall:
     """A call that ended in an error, for the errors report.
 
     Attributes:
-        algorithm: `OWNER/NAME`.
+        version: The release's, or the commit where it has none.
         input: Its first characters.
     """
 
+    algorithm_id: str
+    algorithm: AlgorithmName
     created: datetime
     request_id: str
     caller: str
-    algorithm: str
     version: str
     input: str
     message: str
@@ -165,8 +170,13 @@ class FailedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Insight:
-    """A number or text that an algorithm reported of a call, under a name of its own."""
+    """What an algorithm reported of a call, under a name of its own.
 
+    Attributes:
+        value: JSON text.
+    """
+
+    algorithm_id: str
     created: datetime
     request_id: str
     key: str

@@ -21,7 +21,7 @@ from pushpoint.databases import writing
 from pushpoint.databases.tables import keys
 from pushpoint.records import IMPLIED, SCOPES
 from pushpoint.serving import Services
-from pushpoint.web import ROUTES, guards
+from pushpoint.web import ROUTES, guards, unoffered
 from tests.conftest import Platform, start_platform, stop_platform
 from tests.web.support import JSON, Answer, ask, database, issue_key, send_bytes, serve
 
@@ -54,6 +54,48 @@ MANAGEMENT = [
     ("GET", f"{ALGORITHM}/publishers", "view"),
     ("POST", f"{ALGORITHM}/publishers", "manage"),
     ("DELETE", f"{ALGORITHM}/publishers/{{publisher_id}}", "manage"),
+    ("DELETE", ALGORITHM, "manage"),
+    ("GET", f"{ALGORITHM}/log", "view"),
+    ("GET", f"{ALGORITHM}/errors", "view"),
+    ("GET", f"{ALGORITHM}/insights", "view"),
+    ("GET", f"{ALGORITHM}/secrets", "view"),
+    ("POST", f"{ALGORITHM}/secrets", "manage"),
+    ("PUT", f"{ALGORITHM}/secrets/{{secret_id}}", "manage"),
+    ("DELETE", f"{ALGORITHM}/secrets/{{secret_id}}", "manage"),
+    ("GET", "/v1/secret-provider", "known"),
+    ("POST", "/v1/insights", "call"),
+    ("POST", "/v1/users", "admin"),
+    ("GET", "/v1/users", "admin"),
+    ("GET", "/v1/users/{username}", "view or admin"),
+    ("PUT", "/v1/users/{username}", "manage or admin"),
+    ("DELETE", "/v1/users/{username}", "admin"),
+    ("PUT", "/v1/users/{username}/password", "manage or admin"),
+    ("GET", "/v1/users/{username}/algorithms", "call or view"),
+    ("GET", "/v1/users/{username}/keys", "manage or admin"),
+    ("POST", "/v1/users/{username}/keys", "manage or admin"),
+    ("DELETE", "/v1/users/{username}/keys/{key_id}", "manage or admin"),
+    ("GET", "/v1/users/{account}/errors", "view"),
+    ("GET", "/v1/organizations/{account}/errors", "view"),
+    ("GET", "/v1/organization/types", "known"),
+    ("POST", "/v1/organizations", "admin"),
+    ("GET", "/v1/organizations", "view or admin"),
+    ("GET", "/v1/organizations/{organization}", "view or admin"),
+    ("PUT", "/v1/organizations/{organization}", "manage or admin"),
+    ("DELETE", "/v1/organizations/{organization}", "manage or admin"),
+    ("GET", "/v1/organizations/{organization}/members", "view or admin"),
+    ("PUT", "/v1/organizations/{organization}/members/{username}", "manage or admin"),
+    ("DELETE", "/v1/organizations/{organization}/members/{username}", "manage or admin"),
+    ("GET", "/v1/organizations/{organization}/keys", "manage or admin"),
+    ("POST", "/v1/organizations/{organization}/keys", "manage or admin"),
+    ("DELETE", "/v1/organizations/{organization}/keys/{key_id}", "manage or admin"),
+    ("GET", "/v1/scms", "known"),
+    ("GET", "/v1/scms/{scm_id}", "known"),
+    ("GET", "/v1/scms/{scm_id}/oauth/status", "known"),
+]
+UNOFFERED = [
+    (method, re.sub(r":\w+}", "}", path), "known")
+    for path in unoffered.REASONS
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
 ]
 RAW = [
     ("POST", "/v1/algo/{owner}/{name}", "call"),
@@ -78,7 +120,7 @@ RAW = [
     ("POST", "/git/{owner}/{name}.git/git-upload-pack", "manage"),
     ("POST", "/git/{owner}/{name}.git/git-receive-pack", "manage"),
 ]
-ALL = MANAGEMENT + RAW
+ALL = MANAGEMENT + RAW + UNOFFERED
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
@@ -99,6 +141,13 @@ class Tenants:
             selector="latest",
             deployment_id="x",
             publisher_id="x",
+            secret_id="x",
+            key_id="x",
+            scm_id="github",
+            rest="x",
+            username="ann" if is_there else "absent",
+            account="ann" if is_there else "absent",
+            organization="team" if is_there else "absent",
         )
 
     def ask(self, method: str, pattern: str, *, key: str | None, is_there: bool = True) -> Answer:
@@ -118,6 +167,8 @@ def tenants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenants]:
     commit = serve(platform, "ann/secret", "def apply(input):\n    return 'secret'\n")
     assert ask(platform, "POST", "/v1/data/ann", b'{"name": "hidden"}').status == 200
     assert ask(platform, "PUT", "/v1/data/ann/hidden/file.txt", b"secret").status == 200
+    admin = (platform.home / "admin-key").read_text().strip()
+    assert ask(platform, "POST", "/v1/organizations", b'{"org_name": "team"}', key=admin, headers=JSON).status == 200
     scopes = {scope for _, _, scope in ALL} - {guards.KNOWN}
     lacking = {scope: issue_key(platform, "ann", *(SCOPES - giving(scope) - {"admin"})) for scope in scopes}
     yield Tenants(platform, commit, issue_key(platform, "bob"), lacking)
@@ -132,7 +183,7 @@ def test_the_table_above_has_every_route() -> None:
                 if handler.opt["scope"] != guards.OPEN:
                     routes.add((str(method), re.sub(r":\w+}", "}", path), handler.opt["scope"]))
 
-    assert routes == set(MANAGEMENT)
+    assert routes == set(MANAGEMENT + UNOFFERED)
 
 
 def test_only_health_and_what_is_signed_instead_and_the_exchange_of_identities_are_open() -> None:
@@ -187,11 +238,17 @@ def test_what_is_another_tenants_looks_absent(tenants: Tenants, method: str, pat
 
     def seen(answer: Answer) -> bytes:
         without_id = re.sub(rb'"id":"[^"]*"', b"", answer.body)
-        return without_id.replace(b"secret", b"absent").replace(b"hidden", b"absent")
+        named = re.sub(rb"\b(user|users|organization|organizations)([ /])(ann|team)\b", rb"\1\2absent", without_id)
+        return named.replace(b"secret", b"absent").replace(b"hidden", b"absent")
 
     writes_data = pattern.startswith("/v1/data/") and method in {"POST", "PUT", "DELETE"}
     creates = method == "POST" and pattern in {"/v1/algorithms/{owner}", "/v1/data/{owner}"}
-    assert there.status == (403 if writes_data or creates else 404)
+    expected = 403 if writes_data or creates or scope == "admin" else 404
+    if (method, pattern, scope) in UNOFFERED:
+        expected = 501
+    elif "{scm_id}" in pattern or pattern.endswith(("{account}/errors", "{username}/algorithms")):
+        expected = 200
+    assert there.status == expected
     assert (there.status, seen(there)) == (absent.status, seen(absent))
     assert there.headers.get("x-error-message", "").replace("hidden", "absent") == absent.headers.get(
         "x-error-message", ""
@@ -376,9 +433,7 @@ def test_another_tenants_public_algorithm_may_be_called_and_no_more(tenants: Ten
     for method, pattern, _ in MANAGEMENT:
         if "{name}" not in pattern:
             continue
-        path = pattern.format(
-            owner="bob", name="thief", build_id="x", selector="latest", deployment_id="x", publisher_id="x"
-        )
+        path = re.sub(r"{\w+_id}", "x", pattern).format(owner="bob", name="thief", selector="latest")
         answer = ask(tenants.platform, method, path, b"{}", headers=JSON)
         reads = method == "GET" and (pattern == ALGORITHM or "/versions" in pattern)
         assert answer.status == (200 if reads else 403), pattern

@@ -45,6 +45,7 @@ EXIT: dict[type[errors.Error], int] = {
     errors.Superseded: 9,
     errors.NotFound: 10,
     errors.Unavailable: 11,
+    errors.Overloaded: 11,
 }
 """Exit code of a class; its subclasses share it unless they have their own. 0 is success, 1 a bug, 130 interrupted."""
 

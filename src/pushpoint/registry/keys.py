@@ -29,6 +29,8 @@ EXCHANGED_LIFE = timedelta(minutes=15)
 """How long a key lives that CI got for its identity."""
 _ALPHABET = string.ascii_letters + string.digits
 _PATTERN = re.compile(r"algo://(\*|[A-Za-z][A-Za-z0-9_]{0,29}/(\*|[A-Za-z][A-Za-z0-9_]{0,29}(/\*)?))")
+MOST = 200
+"""Keys of one account."""
 _MOST_PATTERNS, _LONGEST_LABEL = 100, 100
 
 

@@ -25,6 +25,7 @@ FETCH_TIMEOUT = 300.0
 """Seconds that a fetch from a git host may take."""
 LARGEST_FETCH = 1 << 30
 """Bytes that one fetch may bring, as for a push."""
+_LATEST = 4102444800
 _FETCHED, _FOLLOWED, _KEPT = "refs/pushpoint/fetched", "refs/pushpoint/followed", "refs/pushpoint/kept"
 _FETCH = {
     "fetch.fsckObjects": "true",
@@ -172,6 +173,31 @@ def read(repository: Path, commit: str, name: str) -> str | None:
         return git.run(["cat-file", "blob", f"{commit}:{name}"], directory=repository).decode("utf-8", "replace")
     except ConfigError:
         return None
+
+
+def log(repository: Path, *, since: datetime | None = None, until: datetime | None = None) -> list[dict[str, str]]:
+    """List the commits of the branch that is built, newest first.
+
+    Returns:
+        At most 1,000, as `id`, `short_message`, `message` and `author`.
+    """
+    if head(repository) is None:
+        return []
+    # in seconds, and none of the next century: what git cannot read as a date it makes something else of, silently
+    period = [
+        f"--{name}=@{min(max(0, int(when.timestamp())), _LATEST)}"
+        for name, when in (("since", since), ("until", until))
+        if when
+    ]
+    text = git.text(
+        ["log", "--max-count=1000", "-z", "--format=%H%x01%an%x01%s%x01%B", *period, f"refs/heads/{BRANCH}"],
+        directory=repository,
+    )
+    found = (entry.split("\x01", 3) for entry in text.split("\0") if entry.strip())
+    return [
+        {"id": commit.strip(), "short_message": short, "message": message.strip(), "author": author}
+        for commit, author, short, message in found
+    ]
 
 
 def export(repository: Path, commit: str, target: Path) -> None:

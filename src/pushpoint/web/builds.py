@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from litestar import get, post
@@ -88,3 +89,21 @@ def output(services: Services, actor: Actor, owner: str, name: str, build_id: st
     algorithm = seen(services, actor, owner, name, own=True)
     text = services.builder.read_output(builds.find(services.database, algorithm, build_id))
     return wire.LogView(logs=text.decode("utf-8", "replace"), next=len(text), finished=True)
+
+
+@get(f"{ROOT}/log", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
+def commits(
+    services: Services, actor: Actor, owner: str, name: str, since: str | None = None, until: str | None = None
+) -> dict[str, Any]:
+    """List the commits of the branch that is built, newest first, at most 1,000; `since` and `until` are dates."""
+    algorithm = seen(services, actor, owner, name, own=True)
+    repository = repositories.path(services.repositories, algorithm)
+    return {"commits": repositories.log(repository, since=_date(since), until=_date(until))}
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text) if text else None
+        return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequest(f"{text!r} is not a date; write it as 2026-01-31 or 2026-01-31T12:00:00Z") from error

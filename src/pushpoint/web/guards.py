@@ -79,12 +79,12 @@ def identify(
         found = services.identities.of_password(name, key)
     if found is None:
         raise Unauthenticated("authorization required")
-    if scopes and found.scopes.isdisjoint(scopes):
-        raise Refused(f"this key may not {' or '.join(scopes)}; ask {found.account.name} for one that may")
     if found.limit and not deploys:
         raise Refused(
             f"this key may do no more than deploy algo://{found.limit.algorithm}; use a key of {found.account.name}'s"
         )
+    if scopes and found.scopes.isdisjoint(scopes):
+        raise Refused(f"this key may not {' or '.join(scopes)}; ask {found.account.name} for one that may")
     return found
 
 
