@@ -78,9 +78,6 @@ def _number(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-_PARAMETER = re.compile(r":\w+}")
-
-
 def http() -> str:
     """Print the table of the management routes.
 
@@ -95,7 +92,7 @@ def http() -> str:
             shown = path.replace(":str}", "}")
             deploys = "yes" if route.opt.get("deploys") else ""
             rows.append((", ".join(sorted(route.http_methods)), f"`{shown}`", route.opt["scope"], deploys, meaning))
-    reasons = [(f"`{_PARAMETER.sub('}', path)}`", reason) for path, reason in unoffered.REASONS.items()]
+    reasons = [(f"`{path.replace(':str}', '}')}`", reason) for path, reason in unoffered.REASONS.items()]
     table = _table(("method", "path", "scope", "in a deploy", "what it does"), rows)
     return f"{table}\n\nNot offered: these answer 501 to whoever has a key.\n\n{_table(('path', 'why'), reasons)}"
 

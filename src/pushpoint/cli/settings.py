@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pushpoint.config import FILE, SETTINGS, Config, Setting, profile_path, read_file, resolve
+from pushpoint.config import FILE, SETTINGS, Config, Setting, credentials, profile_path, read_file, resolve
 from pushpoint.errors import ConfigError
 from pushpoint.names import AlgorithmName, algorithm_name
 
@@ -104,8 +104,9 @@ def credential_files() -> list[Path]:
         Files that may exist; a notebook is not to see them.
     """
     profile = profile_path(os.environ)
-    key = read_file(profile).get("key-file")
-    return [profile, *([Path(key)] if isinstance(key, str) else [])]
+    kept = read_file(profile)
+    keys = [kept.get("key-file"), kept.get("admin-key-file")]
+    return [profile, *(Path(key) for key in keys if isinstance(key, str))]
 
 
 def connect(algorithm: str | None = None) -> Client:
@@ -118,6 +119,21 @@ def connect(algorithm: str | None = None) -> Client:
         The client; close it.
     """
     return connect_and_tell(lambda: algorithm or of_repository())[0]
+
+
+def connect_to_accounts(*, as_admin: bool) -> Client:
+    """Make a client for what is done with accounts: with the admin key, or with one's own.
+
+    Returns:
+        The client; close it.
+    """
+    from stamina import instrumentation
+
+    from pushpoint.client import Client
+
+    instrumentation.set_on_retry_hooks(())
+    found = credentials(os.environ, profile_path(os.environ), as_admin=as_admin)
+    return Client(found.url, found.key.reveal() if found.key else "")
 
 
 def connect_and_tell(algorithm: Callable[[], str]) -> tuple[Client, list[str]]:

@@ -19,6 +19,42 @@ from pushpoint.wire.legacy import moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserView:
+    """A user, as our client reads the old shape."""
+
+    username: str
+    email: str
+    fullname: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganizationView:
+    """An organization, as our client reads the old shape."""
+
+    org_name: str
+    org_label: str
+    org_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberView:
+    """A member of an organization."""
+
+    username: str
+    is_owner: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretView:
+    """A secret, as our client reads the old shape."""
+
+    id: str
+    secret_key: str
+    description: str
+    modified: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewPassword:
     """Ask for a password for git."""
 
