@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import Algorithmia
 import pytest
 
 from pushpoint.deploy.adk import freeze_again, name_model
 from pushpoint.errors import ConfigError
-from tests.clients.test_python_client import opened
 from tests.conftest import Platform
 from tests.old_packages import PINS
 from tests.repositories import Repository, checked_in
@@ -129,7 +130,8 @@ def test_an_adk_loads_the_newest_model(platform: Platform, repository: Repositor
 
 @pytest.mark.slow
 def test_a_frozen_manifest_follows_too(platform: Platform, repository: Repository, tmp_path: Path) -> None:
-    with opened(platform) as client:
+    client = Algorithmia.client(platform.key, platform.url)
+    with contextlib.closing(client.requestSession):
         client.dir("data://ann/words").create()
         client.file("data://ann/words/w.txt").put("some words")
         # `Client.freeze` reads every optional file under the index of a required one, so there is none
