@@ -34,9 +34,11 @@ _PASSED = (
 )
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _ALWAYS = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-_ISOLATED = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1"}
+_ISOLATED = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
+_ISOLATED |= {"GIT_NO_REPLACE_OBJECTS": "1"}
 _SAFE = {
     "core.hooksPath": os.devnull,
+    "core.attributesFile": os.devnull,
     "protocol.allow": "never",
     "protocol.http.allow": "always",
     "gc.auto": "0",
@@ -158,6 +160,7 @@ def run(
     isolated: bool = True,
     timeout: float | None = None,
     limits: Limits | None = None,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> bytes:
     """Run git and return what it printed.
 
@@ -170,6 +173,7 @@ def run(
         isolated: Whether to leave the user's own git configuration out.
         timeout: Seconds after which it and all it started are ended.
         limits: What it and all it started may use.
+        more: Further settings.
 
     Returns:
         Its standard output.
@@ -182,7 +186,9 @@ def run(
         Unavailable: The remote could not be reached, or not in time.
         PushRejected: The remote's branch moved meanwhile.
     """
-    found = environment(isolated=isolated, more=remote.settings() if remote else {}) | dict(variables or {})
+    found = environment(isolated=isolated, more=dict(more) | (remote.settings() if remote else {})) | dict(
+        variables or {}
+    )
     try:
         process = subprocess.Popen(
             (limits or Limits()).command(["git", *arguments]),

@@ -86,7 +86,7 @@ def test_a_tree_of_ten_billion_files_is_not_laid_out(repository: Path, tmp_path:
         listed = "".join(f"{kind} {inner}\t{number}\n" for number in range(10))
         kind, inner = "040000 tree", write(repository, "mktree", stdin=listed.encode())
     made = commit(repository, [f"{kind} {inner}\t{number}" for number in range(10)])
-    with pytest.raises(ConfigError, match="git read-tree failed"):
+    with pytest.raises(ConfigError, match=r"git read-tree failed.*; commit fewer"):
         repositories.export(repository, made, tmp_path / "code")
     assert [path.name for path in tmp_path.iterdir()] == ["code", "repositories"]
     assert list((tmp_path / "code").iterdir()) == []
@@ -100,7 +100,7 @@ def test_files_that_are_larger_than_code_is_are_not_laid_out(
     made = commit(repository, [f"100644 blob {half}\ta", f"100644 blob {half}\tb", f"160000 commit {'1' * 40}\tmodule"])
     repositories.export(repository, made, tmp_path / "code")
     made = commit(repository, [f"100644 blob {half}\ta", f"100644 blob {half}\tb", f"120000 blob {link}\tc"])
-    with pytest.raises(ConfigError, match="have 1001 bytes, and 1000 is the most; keep data"):
+    with pytest.raises(ConfigError, match=r"have 1001 bytes, and 1000 is the most.*; commit fewer or smaller ones"):
         repositories.export(repository, made, tmp_path / "code")
     assert list((tmp_path / "code").iterdir()) == []
 

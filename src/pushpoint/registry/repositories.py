@@ -52,7 +52,7 @@ SERVED = {
     "pack.threads": "2",
     "pack.windowMemory": "64m",
 }
-"""How git serves a repository; told with each request, so nothing in the repository itself has a say."""
+"""How git works on a repository; told each time, so that nothing in the repository itself has a say."""
 WORK = Limits(memory=1 << 30, seconds=600)
 """What one git may use for one request."""
 MOST_REFS, MOST_COMMANDS = 10_000, 1000
@@ -61,8 +61,7 @@ LARGEST_FILE_READ = 4 << 20
 """Bytes of a file of a commit that the platform itself reads: the manifest, the cases of the smoke test."""
 LARGEST_CODE = 2 << 30
 """Bytes of a commit's files together, when it is built."""
-_LAYING_OUT = Limits(memory=1 << 30, seconds=600, file=LARGEST_CODE)
-_INDEX = Limits(memory=1 << 30, seconds=60, file=16 << 20)  # some 150,000 files; a bomb has 10^10
+_INDEX = Limits(memory=384 << 20, seconds=30, file=16 << 20)  # some 150,000 files; a bomb has 10^10
 
 
 def path(root: Path, algorithm: Algorithm) -> Path:
@@ -99,7 +98,7 @@ def up_to(repository: Path, commit: str) -> Path:
     draft = final.with_suffix(f".{secrets.token_hex(4)}")
     _init(draft)
     packed = ["pack-objects", "--quiet", "--revs", "--delta-base-offset", str(draft / "objects" / "pack" / "pack")]
-    git.run(packed, directory=repository, stdin=f"{commit}\n".encode(), limits=WORK)
+    git.run(packed, directory=repository, stdin=f"{commit}\n".encode(), limits=WORK, more=SERVED)
     git.run(["update-ref", f"refs/heads/{BRANCH}", commit], directory=draft)
     _settle(draft, final)
     return final
@@ -231,11 +230,14 @@ def export(repository: Path, commit: str, target: Path) -> None:
     index = target.with_suffix(".index")
     variables = {"GIT_INDEX_FILE": str(index), "GIT_WORK_TREE": str(target)}
     try:
-        git.run(["read-tree", commit], directory=repository, variables=variables, limits=_INDEX)
+        git.run(["read-tree", commit], directory=repository, variables=variables, limits=_INDEX, more=SERVED)
         if (size := _size(repository, commit)) > LARGEST_CODE:
-            why = f"the files of commit {commit} have {size} bytes, and {LARGEST_CODE} is the most"
-            raise ConfigError(f"{why}; keep data and models out of the repository")
-        git.run(["checkout-index", "--all", "--force"], directory=repository, variables=variables, limits=_LAYING_OUT)
+            raise ConfigError(f"they have {size} bytes, and {LARGEST_CODE} is the most")
+        laying_out = ["checkout-index", "--all", "--force"]
+        git.run(laying_out, directory=repository, variables=variables, limits=WORK, more=SERVED)
+    except ConfigError as error:
+        why = f"the files of commit {commit} cannot be laid out ({error})"
+        raise ConfigError(f"{why}; commit fewer or smaller ones, in folders that are less deep") from error
     finally:
         for file in (index, index.with_suffix(".index.lock")):
             file.unlink(missing_ok=True)

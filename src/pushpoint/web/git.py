@@ -95,7 +95,7 @@ def application(services: Services) -> ASGIApp:
             async def pushed() -> None:
                 await asyncio.to_thread(services.builder.pushed, algorithm)
 
-            await _run(variables, first, body, send, pushed if resource == _PUSH else None)
+            await _run(repository, variables, first, body, send, pushed if resource == _PUSH else None)
 
     return raw.guarded(serve)
 
@@ -214,6 +214,7 @@ async def _none() -> AsyncIterator[bytes]:
 
 
 async def _run(
+    repository: Path,
     variables: Mapping[str, str],
     first: bytes,
     body: AsyncIterator[bytes],
@@ -223,6 +224,7 @@ async def _run(
     """Let git answer a request; a push is answered when git and `pushed` are done."""
     process = await asyncio.create_subprocess_exec(
         *repositories.WORK.command(["git", "http-backend"]),
+        cwd=repository,  # else git looks for one around where the platform was started
         env=git.environment(more=repositories.SERVED) | dict(variables),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
