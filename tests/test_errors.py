@@ -71,6 +71,7 @@ EXAMPLES: list[tuple[errors.Error, int, int, list[str]]] = [
     (errors.Superseded("newer"), 9, 409, ["newer"]),
     (errors.NotFound("no such"), 10, 404, ["no such"]),
     (errors.Unavailable("later", retry_after=2.4), 11, 503, ["later"]),
+    (errors.Overloaded("too many"), 11, 429, ["too many"]),
 ]
 examples = pytest.mark.parametrize(
     ("error", "code", "status", "parts"), EXAMPLES, ids=[type(example[0]).__name__ for example in EXAMPLES]

@@ -30,6 +30,7 @@ Error
     Superseded
   NotFound
   Unavailable
+    Overloaded
 ```
 
 An algorithm's own exceptions are not in this tree: they are `Failure` values, answers like any other. Facts are
@@ -270,3 +271,7 @@ class Unavailable(Error):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         self.retry_after = retry_after
         super().__init__(message)
+
+
+class Overloaded(Unavailable):
+    """Whoever asks has too much under way at once."""

@@ -254,13 +254,13 @@ def version() -> tuple[int, int]:
     return (int(found.group(1)), int(found.group(2))) if found else (0, 0)
 
 
-def text(arguments: Sequence[str], *, directory: Path, isolated: bool = True) -> str:
+def text(arguments: Sequence[str], *, directory: Path, isolated: bool = True, stdin: bytes | None = None) -> str:
     """Run git and return its one line.
 
     Returns:
         Standard output without the last newline.
     """
-    return run(arguments, directory=directory, isolated=isolated).decode("utf-8", "replace").rstrip("\n")
+    return run(arguments, directory=directory, isolated=isolated, stdin=stdin).decode("utf-8", "replace").rstrip("\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,12 @@
 """What the platform knows, as frozen values: one for each row of the database.
 
-The words on the wire are `wire.py`'s affair; nothing here knows JSON.
+The words on the wire are `wire`'s affair; nothing here knows JSON.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pushpoint.digests import Descriptor
@@ -13,17 +14,36 @@ from pushpoint.lifecycle import BuildState, DeploymentState
 from pushpoint.manifest import Manifest
 from pushpoint.names import AlgorithmName, RepositoryUrl, Version
 
-SCOPES = frozenset({"call", "data", "manage"})
-"""What a key may do: call algorithms, read and write data, change algorithms and push."""
+IMPLIED = {"data": "read", "manage": "view"}
+"""Scopes that another one brings along."""
+EVERYDAY = frozenset({"call", "data", "manage", *IMPLIED.values()})
+"""What a key may do: call algorithms; read data, or write it too; see builds and releases, or change them and push."""
+SCOPES = EVERYDAY | {"admin"}
+"""`admin` is for accounts, and for nothing else."""
+ANY_ALGORITHM = "algo://*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A user; owners of algorithms and collections are accounts."""
+    """A user or an organization; both own algorithms and collections, and share one namespace.
+
+    Attributes:
+        details: What it says of itself, as the wire gave it.
+    """
 
     id: str
     name: str
     created: datetime
+    is_organization: bool = False
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A user in an organization; owners of it decide who else is."""
+
+    name: str
+    is_owner: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +53,41 @@ class Actor:
     Attributes:
         account: Whose identity it is; inside an algorithm, that of its caller.
         scopes: Some of `SCOPES`.
-        through: Owner of the algorithm that acts for the account, if one does.
+        organizations: Names of the organizations that the account is a member of.
+        through: The algorithm that acts for the account, if one does.
+        session: The root call that an algorithm's own requests belong to.
         limit: What the key is limited to, if CI got it for its identity.
+        patterns: Which algorithms the key is good for: `algo://*`, `algo://OWNER/*`, `algo://OWNER/NAME/*`.
+        key_id: The key that was shown.
     """
 
     account: Account
     scopes: frozenset[str]
-    through: str | None = None
+    organizations: frozenset[str] = frozenset()
+    through: AlgorithmName | None = None
+    session: str | None = None
     limit: Limit | None = None
+    patterns: tuple[str, ...] = (ANY_ALGORITHM,)
+    key_id: str = ""
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """The names that the account may act for: its own and those of its organizations."""
+        return self.organizations | {self.account.name}
+
+    @property
+    def may_touch_all(self) -> bool:
+        """Whether the key is good for every algorithm."""
+        return ANY_ALGORITHM in self.patterns and self.limit is None
+
+    def may_touch(self, name: AlgorithmName) -> bool:
+        """Say whether the key is good for an algorithm, whosever it is.
+
+        Returns:
+            True if one of its patterns names it.
+        """
+        named = {ANY_ALGORITHM, f"algo://{name.owner}/*", f"algo://{name}/*", f"algo://{name}"}
+        return not named.isdisjoint(self.patterns)
 
     @property
     def run(self) -> str | None:
@@ -61,6 +108,79 @@ class Limit:
     algorithm: AlgorithmName
     collection: str
     run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """An API key, without itself.
+
+    Attributes:
+        mask: Its beginning and its end, to tell it from others.
+        owner: Whose algorithms and data it is for.
+        last_used: None for a key that nobody used yet.
+    """
+
+    id: str
+    owner: str
+    label: str
+    mask: str
+    scopes: frozenset[str]
+    patterns: tuple[str, ...]
+    created: datetime
+    expires: datetime | None
+    last_used: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """A secret of an algorithm, without its value.
+
+    Attributes:
+        variable: Environment variable that workers find it in.
+    """
+
+    id: str
+    algorithm_id: str
+    label: str
+    variable: str
+    description: str
+    created: datetime
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedCall:
+    """A call that ended in an error, for the errors report.
+
+    Attributes:
+        version: The release's, or the commit where it has none.
+        input: Its first characters.
+    """
+
+    algorithm_id: str
+    algorithm: AlgorithmName
+    created: datetime
+    request_id: str
+    caller: str
+    version: str
+    input: str
+    message: str
+    error_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Insight:
+    """What an algorithm reported of a call, under a name of its own.
+
+    Attributes:
+        value: JSON text.
+    """
+
+    algorithm_id: str
+    created: datetime
+    request_id: str
+    key: str
+    value: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

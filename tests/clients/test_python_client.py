@@ -159,7 +159,10 @@ def apply(input):
     newest = algorithm.info()["results"][0]
     assert newest["resource_type"] == "algorithm"
     assert newest["version_info"]["git_hash"] == commit
-    assert [one["version_info"]["semantic_version"] for one in algorithm.versions(limit=5)["results"]] == ["0.1.0"]
+    listed = algorithm.versions(limit=5)["results"]
+    assert [one["version_info"].get("semantic_version") for one in listed] == ["0.1.0", None], "builds are versions too"
+    published = algorithm.versions(limit=5, published="true")["results"]
+    assert [one["version_info"]["semantic_version"] for one in published] == ["0.1.0"]
     assert algorithm.versions(limit=5, callable="true")["results"] == []
     assert len(algorithm.versions(limit=5, callable="false", published="true")["results"]) == 1
 

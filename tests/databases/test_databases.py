@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from pushpoint.databases import Database, open_database, reading, writing
 from pushpoint.databases.tables import accounts, keys, metadata
-from pushpoint.records import SCOPES
+from pushpoint.records import EVERYDAY
 from pushpoint.registry import keys as registry_keys
 
 
@@ -63,7 +63,7 @@ def test_keys_of_the_first_schema_are_as_good_as_before(tmp_path: Path) -> None:
     database = open_database(path)
     actor = registry_keys.authenticate(database, "sim-old")
     assert actor
-    assert (actor.account.name, actor.scopes, actor.limit) == ("ann", SCOPES, None)
+    assert (actor.account.name, actor.scopes, actor.limit) == ("ann", EVERYDAY, None)
     with pytest.raises(IntegrityError), writing(database) as connection:
         connection.execute(
             insert(keys).values(id="l", account_id="a", hash=hashed, label="", scopes="", created=datetime.now(UTC))

@@ -15,7 +15,7 @@ import pytest
 from pushpoint.databases import Database, open_database
 from pushpoint.lifecycle import BuildState
 from pushpoint.names import AlgorithmName
-from pushpoint.records import SCOPES, Account, Actor, Algorithm, Build, Release
+from pushpoint.records import EVERYDAY, Account, Actor, Algorithm, Build, Release
 from pushpoint.registry import accounts, algorithms, builds, releases
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Registry:
 
 
 def actor(account: Account) -> Actor:
-    return Actor(account=account, scopes=SCOPES)
+    return Actor(account=account, scopes=EVERYDAY)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pushpoint.databases import reading
 from pushpoint.databases.tables import files
 from pushpoint.digests import Descriptor, Digest
 from pushpoint.errors import AlreadyExists, Conflict, Error, InvalidName, InvalidRequest, NotFound, Refused
-from pushpoint.names import DataPath, data_path
+from pushpoint.names import AlgorithmName, DataPath, data_path
 from pushpoint.records import OWN_ALGORITHMS, PRIVATE, PUBLIC, Actor
 from pushpoint.registry import data
 from pushpoint.stores.local import LocalStore
@@ -50,9 +50,9 @@ def test_who_may_read(registry: Registry, read: str, as_bob: bool, through_ann: 
     for actor, allowed in (
         (registry.ann, True),
         (registry.bob, as_bob),
-        (Actor(account=account, scopes=scopes, through="ann"), through_ann),
-        (Actor(account=account, scopes=scopes, through="bob"), through_bob),
-        (Actor(account=registry.ann.account, scopes=scopes, through="bob"), True),
+        (Actor(account=account, scopes=scopes, through=AlgorithmName("ann", "x")), through_ann),
+        (Actor(account=account, scopes=scopes, through=AlgorithmName("bob", "x")), through_bob),
+        (Actor(account=registry.ann.account, scopes=scopes, through=AlgorithmName("bob", "x")), True),
     ):
         if allowed:
             assert data.collection(registry.database, actor, HERE).name == "c"

@@ -21,7 +21,7 @@ from pushpoint.databases import Database, open_database
 from pushpoint.digests import OCTETS, Descriptor, Digest
 from pushpoint.errors import NotFound
 from pushpoint.manifest import Manifest, Provenance, Source
-from pushpoint.records import SCOPES
+from pushpoint.records import EVERYDAY
 from pushpoint.registry import accounts, keys
 from tests.conftest import Platform
 
@@ -101,7 +101,7 @@ def issue_key(platform: Platform, account: str, *scopes: str) -> str:
             owner = accounts.find(found, account)
         except NotFound:
             owner = accounts.create(found, account)
-        return keys.issue(found, owner, label="test", scopes=frozenset(scopes) or SCOPES)
+        return keys.issue(found, owner, label="test", scopes=frozenset(scopes) or EVERYDAY)[0]
 
 
 def create(platform: Platform, name: str, *, key: str = "") -> None:

@@ -40,6 +40,7 @@ DEPLOYS = {
     ("GET", "/v1/algorithms/{owner}/{name}/builds/{build_id}"): 200,
     ("GET", "/v1/algorithms/{owner}/{name}/builds/{build_id}/logs"): 200,
     ("GET", "/v1/algorithms/{owner}/{name}/builds/{build_id}/output"): 200,
+    ("GET", "/v1/algorithms/{owner}/{name}/log"): 200,
     ("GET", "/v1/algorithms/{owner}/{name}/source"): 404,  # the platform hosts it
     ("GET", "/v1/algorithms/{owner}/{name}/scm/status"): 200,
     ("GET", "/v1/algorithms/{owner}/{name}/versions"): 200,
@@ -84,6 +85,13 @@ class Limited:
             selector="0.1.0",
             deployment_id="x",
             publisher_id="x",
+            secret_id="x",
+            key_id="x",
+            scm_id="github",
+            rest="x",
+            username="ann",
+            account="ann",
+            organization="team",
         )
         body = b""
         if method in {"POST", "PUT"}:

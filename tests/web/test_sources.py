@@ -278,7 +278,9 @@ def test_a_branch_other_than_the_hosts_head(hosted: Hosted) -> None:
     "branch", ["-x", "a..b", "a b", "a~1", "a:b", "refs/heads/../x", "a.lock", "/a", "a\n", "@{0}"]
 )
 def test_a_branch_that_cannot_be_one_is_refused(hosted: Hosted, branch: str) -> None:
-    assert hosted.ask("PUT", "line/source", {"url": hosted.host.url("team/line"), "branch": branch}).status == 400
+    if hosted.ask("GET", "odd_branch/builds").status == 404:
+        create(hosted.platform, "ann/odd_branch")
+    assert hosted.ask("PUT", "odd_branch/source", {"url": hosted.host.url("team/x"), "branch": branch}).status == 400
 
 
 def test_what_git_calls_broken_is_not_taken(hosted: Hosted) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pushpoint import errors
-from pushpoint.cli import trust
+from pushpoint.cli import keys, organizations, secrets, trust, users
 from pushpoint.cli.call import call
 from pushpoint.cli.config import config
 from pushpoint.cli.demo import demo
@@ -44,6 +44,7 @@ EXIT: dict[type[errors.Error], int] = {
     errors.Superseded: 9,
     errors.NotFound: 10,
     errors.Unavailable: 11,
+    errors.Overloaded: 11,
 }
 """Exit code of a class; its subclasses share it unless they have their own. 0 is success, 1 a bug, 130 interrupted."""
 
@@ -81,6 +82,8 @@ for _command in (new, plan, preview, deploy, call, releases, rollback, logs, ver
     app.command()(_command)
 app.add_typer(source)
 app.add_typer(trust.app)
+for _group in (secrets, keys, users, organizations):
+    app.add_typer(_group.app)
 
 
 def exit_code(error: errors.Error) -> int:

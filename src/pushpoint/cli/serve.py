@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import re
 import signal
 import socket
 import sys
 from collections.abc import Iterator, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,8 +29,11 @@ from pushpoint.names import check_name
 if TYPE_CHECKING:
     from pushpoint.oidc import Issuers
     from pushpoint.serving import Services
+    from pushpoint.serving.limits import Limits
 
 KEY_FILE = "api-key"
+ADMIN_KEY_FILE = "admin-key"
+"""For accounts alone; what deploys and calls does not need it."""
 
 
 def serve(
@@ -56,6 +61,10 @@ def serve(
             "repeated. Public ones need no mention.",
         ),
     ] = None,
+    call_limit: Annotated[int, typer.Option(help="Calls of one account at once.", min=1)] = 80,
+    child_limit: Annotated[int, typer.Option(help="Calls at once that one call's algorithms make.", min=1)] = 24,
+    input_limit: Annotated[int, typer.Option(help="MiB of a call's input.", min=1, max=64)] = 10,
+    output_limit: Annotated[int, typer.Option(help="MiB of a call's result.", min=1, max=64)] = 15,
     profile: Annotated[
         bool, typer.Option(help="Whether to write a profile, so that the CLI finds this platform.")
     ] = True,
@@ -70,24 +79,38 @@ def serve(
         import uvloop
 
         from pushpoint.oidc import Issuers
+        from pushpoint.serving.limits import Limits
 
         issuers = Issuers(private=private_issuer or ())
         for issuer in private_issuer or ():
             issuers.check(issuer)
         address = _public_address(url, host, listening.getsockname()[1])
-        uvloop.run(
-            _serve(home, listening, address, name, issuers, listed, explicit=account is not None, profile=profile)
+        limits = Limits(
+            calls=call_limit,
+            children=child_limit,
+            input=input_limit << 20,
+            output=output_limit << 20,
         )
+        outside = Outside(url=address, issuers=issuers, listed=listed)
+        uvloop.run(_serve(home, listening, outside, limits, name, explicit=account is not None, profile=profile))
     _end_at_once()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """Where callers find the platform, and what it may speak to itself."""
+
+    url: str
+    issuers: Issuers
+    listed: Set[str]
 
 
 async def _serve(
     home: Path,
     listening: socket.socket,
-    url: str,
+    outside: Outside,
+    limits: Limits,
     account: str,
-    issuers: Issuers,
-    listed: Set[str],
     *,
     explicit: bool,
     profile: bool,
@@ -98,14 +121,14 @@ async def _serve(
 
     say = Console(stderr=True, soft_wrap=True)
     inner_path = home / "run" / "api.sock"
-    services = await asyncio.to_thread(_open, home, url, issuers, inner_path, listed, asyncio.get_running_loop())
+    services = await asyncio.to_thread(_open, home, outside, limits, inner_path, asyncio.get_running_loop())
     try:
         _first_start(services, account, explicit=explicit, say=say)
         sandbox = services.sandbox
         style = "dim" if sandbox.program else "bold yellow"
         say.print(Text(f"sandbox: {sandbox.description}", style))
         if profile:
-            _write_profile(url, home, say)
+            _write_profile(outside.url, home, say)
         application = create_app(services)
 
         class Server(uvicorn.Server):
@@ -140,13 +163,15 @@ async def _serve(
             await asyncio.sleep(0.005)
         await asyncio.to_thread(services.builder.recover)
         await asyncio.to_thread(services.pools.restore)
-        typer.echo(f"ready at {url}")
+        typer.echo(f"ready at {outside.url}")
         await asyncio.gather(*serving)
     finally:
         services.rollouts.close()
         services.fetcher.close()
         services.builder.close()
         await asyncio.to_thread(services.pools.close)
+        services.identities.close()
+        services.reports.close()
         services.database.dispose()
 
 
@@ -176,9 +201,7 @@ def _public_address(url: str | None, host: str, port: int) -> str:
     return url
 
 
-def _open(
-    home: Path, url: str, issuers: Issuers, inner: Path, listed: Set[str], loop: asyncio.AbstractEventLoop
-) -> Services:
+def _open(home: Path, outside: Outside, limits: Limits, inner: Path, loop: asyncio.AbstractEventLoop) -> Services:
     import structlog
 
     from pushpoint.databases import open_database
@@ -190,7 +213,10 @@ def _open(
     from pushpoint.serving import Services
     from pushpoint.serving.building import Builder
     from pushpoint.serving.fetching import Fetcher
+    from pushpoint.serving.identities import Identities
+    from pushpoint.serving.lookups import Lookups
     from pushpoint.serving.pools import Pools
+    from pushpoint.serving.reports import Reports
     from pushpoint.serving.rollouts import Rollouts
     from pushpoint.serving.tokens import Tokens
     from pushpoint.stores.local import LocalStore
@@ -211,54 +237,61 @@ def _open(
     store = LocalStore(home / "store")
     sandbox = find_sandbox()
     tokens = Tokens()
-    pools = Pools(home, database, store, LocalEngine(home, sandbox, inner, loop), tokens)
-    repositories = home / "repositories"
     vault = Vault(home / VAULT_KEY)
+    pools = Pools(home, database, store, LocalEngine(home, sandbox, inner, loop), tokens, vault)
+    repositories = home / "repositories"
     builder = Builder(home, database, repositories, sandbox, pools)
     return Services(
         home=home,
-        url=url,
+        url=outside.url,
         database=database,
         store=store,
-        issuers=issuers,
+        issuers=outside.issuers,
         repositories=repositories,
         sandbox=sandbox,
         tokens=tokens,
+        identities=Identities(database, tokens),
+        reports=Reports(database),
+        limits=limits,
+        lookups=Lookups(database),
         pools=pools,
         vault=vault,
         builder=builder,
-        fetcher=Fetcher(database, repositories, vault, builder, listed),
+        fetcher=Fetcher(database, repositories, vault, builder, outside.listed),
         rollouts=Rollouts(database, repositories, pools, tokens, loop),
     )
 
 
 def _first_start(services: Services, account: str, *, explicit: bool, say: Console) -> None:
+    from pushpoint.records import EVERYDAY
     from pushpoint.registry import accounts, keys
 
-    path = services.home / KEY_FILE
     owner = accounts.oldest(services.database)
     if owner and explicit and owner.name != account:
         why = f"this home belongs to {owner.name}, not to {account}; leave --account out, or use another --home"
         raise ConfigError(why)
-    if owner and path.exists():
-        return
     owner = owner or accounts.create(services.database, account)
-    key = keys.issue(services.database, owner, label="first key")
-    draft = path.with_suffix(".draft")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
-        file.write(key + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-    say.print(Text(f"account {owner.name}; its key is in {path}", "green"))
+    for name, label, scopes in ((KEY_FILE, "first key", EVERYDAY), (ADMIN_KEY_FILE, "admin key", {"admin"})):
+        path = services.home / name
+        if path.exists():
+            continue
+        key, _ = keys.issue(services.database, owner, label=label, scopes=scopes)
+        draft = path.with_suffix(".draft")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
+            file.write(key + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+        say.print(Text(f"account {owner.name}; its {label} is in {path}", "green"))
 
 
 def _write_profile(url: str, home: Path, say: Console) -> None:
     path = profile_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     before = read_file(path).get("url", url) if path.exists() else url
-    quoted = str(home / KEY_FILE).replace("\\", "\\\\").replace('"', '\\"')
-    path.write_text(f'# written by `pushpoint serve`\nurl = "{url}"\nkey-file = "{quoted}"\n', encoding="utf-8")
+    files = {"key-file": home / KEY_FILE, "admin-key-file": home / ADMIN_KEY_FILE}
+    lines = [f"{name} = {json.dumps(str(file), ensure_ascii=False)}\n" for name, file in files.items()]
+    path.write_text(f'# written by `pushpoint serve`\nurl = "{url}"\n{"".join(lines)}', encoding="utf-8")
     path.chmod(0o600)
     say.print(Text(f"profile: {path}" + (f", which pointed to {before} before" if before != url else ""), "dim"))
 

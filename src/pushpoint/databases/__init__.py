@@ -9,7 +9,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from alembic import command
 from alembic.config import Config
@@ -18,6 +20,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 Database = Engine
+_counter = count(1)
+_changes: WeakKeyDictionary[Database, int] = WeakKeyDictionary()
 
 
 def open_database(path: Path) -> Database:
@@ -66,11 +70,28 @@ def reading(database: Database) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(database: Database) -> Iterator[Connection]:
+def writing(database: Database, *, quietly: bool = False) -> Iterator[Connection]:
     """Write all or nothing; committed, and on disk, when the block ends without an error.
+
+    Args:
+        database: Where to write.
+        quietly: Whether what is written changes nothing that anybody keeps in memory.
 
     Yields:
         A connection that holds the write lock.
     """
     with database.begin() as connection:
         yield connection
+    if not quietly:
+        _changes[database] = next(_counter)
+
+
+def changes(database: Database) -> int:
+    """Tell apart the states of a database as this process has written it.
+
+    What was read is still so while the number is what it was before the reading. Nothing is asked of the database.
+
+    Returns:
+        A number that every write but a quiet one replaces.
+    """
+    return _changes.get(database, 0)

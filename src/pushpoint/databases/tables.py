@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -70,6 +71,18 @@ accounts = Table(
     _id(),
     Column("name", String(30), nullable=False, unique=True),
     Column("created", Moment, nullable=False),
+    Column("is_organization", Boolean, nullable=False, server_default=false()),
+    Column("details", JSON, nullable=False, server_default="{}"),
+    Column("password", Text),  # salt and scrypt hash
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("organization_id", String(36), ForeignKey("accounts.id"), primary_key=True),
+    Column("account_id", String(36), ForeignKey("accounts.id"), primary_key=True),
+    Column("is_owner", Boolean, nullable=False),
+    Index("members_by_account", "account_id"),
 )
 
 keys = Table(
@@ -88,6 +101,10 @@ keys = Table(
     Column("collection", String(30)),
     Column("publisher_id", String(36)),
     Column("run", Text),
+    Column("mask", String(20), nullable=False, server_default="sim..."),
+    Column("patterns", JSON, nullable=False, server_default='["algo://*"]'),
+    Column("last_used", Moment),
+    Index("keys_of_account", "account_id"),
 )
 
 algorithms = Table(
@@ -243,6 +260,47 @@ deliveries = Table(
     Column("delivery", String(64), primary_key=True),
     Column("received", Moment, nullable=False),
     Index("deliveries_by_time", "received"),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    _id(),
+    _of("algorithms"),
+    Column("label", String(100), nullable=False),
+    Column("variable", String(100), nullable=False),
+    Column("value", Text, nullable=False),  # sealed
+    Column("description", Text, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("modified", Moment, nullable=False),
+    UniqueConstraint("algorithm_id", "variable"),
+)
+
+failures = Table(
+    "failures",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    _of("algorithms"),
+    Column("created", Moment, nullable=False),
+    Column("request_id", String(40), nullable=False),
+    Column("caller", String(30), nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("input", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("error_type", String(60), nullable=False),
+    Index("failures_of_algorithm", "algorithm_id", "created"),
+)
+
+insights = Table(
+    "insights",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    _of("algorithms"),
+    Column("created", Moment, nullable=False),
+    Column("request_id", String(40), nullable=False),
+    Column("key", String(100), nullable=False),
+    Column("value", Text, nullable=False),
+    Index("insights_of_algorithm", "algorithm_id", "created"),
 )
 
 history = Table(

@@ -9,11 +9,24 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pushpoint.databases import Database, reading, writing
-from pushpoint.databases.tables import accounts, algorithms
+from pushpoint.databases.tables import (
+    accounts,
+    algorithms,
+    builds,
+    deliveries,
+    deployments,
+    failures,
+    insights,
+    keys,
+    publishers,
+    releases,
+    secrets,
+    sources,
+)
 from pushpoint.errors import AlreadyExists, NotFound, Refused
 from pushpoint.names import AlgorithmName, check_name
 from pushpoint.records import Actor, Algorithm
@@ -44,8 +57,10 @@ def create(
         raise Refused(
             f"this key may do no more than deploy algo://{actor.limit.algorithm}; use a key of {name.owner}'s"
         )
-    if actor.account.name != name.owner:
+    if name.owner not in actor.owners:
         raise Refused(f"{actor.account.name} may not create algorithms of {name.owner}; use {name.owner}'s key")
+    if not actor.may_touch(name):
+        raise Refused(f"this key is not for algo://{name}; use one whose patterns name it")
     check_name("algorithm", name.name)
     algorithm = Algorithm(
         id=str(uuid4()),
@@ -64,7 +79,7 @@ def create(
             connection.execute(
                 insert(algorithms).values(
                     id=algorithm.id,
-                    account_id=actor.account.id,
+                    account_id=select(accounts.c.id).where(accounts.c.name == name.owner).scalar_subquery(),
                     name=name.name,
                     label=algorithm.label,
                     summary=summary,
@@ -91,7 +106,7 @@ def find(database: Database, actor: Actor, name: AlgorithmName | UUID) -> Algori
         NotFound: There is none that the actor may see.
     """
     found = lookup(database, name)
-    if found and actor.limit and actor.limit.algorithm_id != found.id:
+    if found and (not actor.may_touch(found.name) or (actor.limit and actor.limit.algorithm_id != found.id)):
         found = None
     if found is None or not (owns(actor, found) or found.settings.get("algorithm_callability") == "public"):
         raise NotFound(f"algorithm algo://{name} not found; check its name and whose key you use")
@@ -119,7 +134,7 @@ def owns(actor: Actor, algorithm: Algorithm) -> bool:
     Returns:
         True if it is.
     """
-    return actor.account.name == algorithm.name.owner
+    return algorithm.name.owner in actor.owners
 
 
 def lookup(database: Database, name: AlgorithmName | UUID) -> Algorithm | None:
@@ -134,16 +149,49 @@ def lookup(database: Database, name: AlgorithmName | UUID) -> Algorithm | None:
     else:
         which = (accounts.c.name == name.owner) & (algorithms.c.name == name.name)
     with reading(database) as connection:
-        row = (
-            connection.execute(
-                select(algorithms, accounts.c.name.label("owner"))
-                .join(accounts, accounts.c.id == algorithms.c.account_id)
-                .where(which)
-            )
-            .mappings()
-            .first()
-        )
+        row = connection.execute(_select().where(which)).mappings().first()
     return _algorithm(row) if row else None
+
+
+def of_owner(database: Database, actor: Actor, owner: str, *, limit: int, offset: int) -> list[Algorithm]:
+    """List the algorithms of an owner that the actor may see, by name.
+
+    Returns:
+        At most `limit` algorithms.
+    """
+    which: ColumnElement[bool] = accounts.c.name == owner
+    if owner not in actor.owners:
+        which &= algorithms.c.settings["algorithm_callability"].as_string() == "public"
+    with reading(database) as connection:
+        rows = connection.execute(_select().where(which).order_by(algorithms.c.name).limit(limit).offset(offset))
+        found = [_algorithm(row) for row in rows.mappings()]
+    return [one for one in found if actor.may_touch(one.name)]
+
+
+def remove(database: Database, actor: Actor, algorithm: Algorithm) -> list[str]:
+    """Delete an algorithm and all that is known of it; what its models are stored as stays.
+
+    Returns:
+        The ids of its builds, whose files are left.
+    """
+    with writing(database) as connection:
+        theirs = list(connection.execute(select(builds.c.id).where(builds.c.algorithm_id == algorithm.id)).scalars())
+        for table in (
+            keys,
+            deployments,
+            releases,
+            builds,
+            publishers,
+            sources,
+            deliveries,
+            secrets,
+            failures,
+            insights,
+        ):
+            connection.execute(delete(table).where(table.c.algorithm_id == algorithm.id))
+        connection.execute(delete(algorithms).where(algorithms.c.id == algorithm.id))
+        record(connection, actor.account.name, "algorithm.delete", str(algorithm.name), run=actor.run)
+    return theirs
 
 
 def change(
@@ -151,10 +199,19 @@ def change(
     algorithm: Algorithm,
     *,
     settings: Mapping[str, object],
+    details: Mapping[str, str] | None = None,
     sample_input: str | None = None,
 ) -> None:
-    """Merge settings into those of an algorithm, and replace its sample input if one is given."""
-    values: dict[str, object] = {"settings": algorithm.settings | dict(settings)}
+    """Merge settings into those of an algorithm, and replace what is given of its details and its sample input.
+
+    Args:
+        database: Where to write.
+        algorithm: Which.
+        settings: As the wire gave them.
+        details: Some of `label`, `summary` and `tagline`.
+        sample_input: JSON text.
+    """
+    values: dict[str, object] = {"settings": algorithm.settings | dict(settings), **(details or {})}
     if sample_input is not None:
         values["sample_input"] = sample_input
     with writing(database) as connection:
@@ -168,12 +225,12 @@ def every(database: Database) -> list[Algorithm]:
         The algorithms, oldest first.
     """
     with reading(database) as connection:
-        rows = connection.execute(
-            select(algorithms, accounts.c.name.label("owner"))
-            .join(accounts, accounts.c.id == algorithms.c.account_id)
-            .order_by(algorithms.c.created)
-        ).mappings()
+        rows = connection.execute(_select().order_by(algorithms.c.created)).mappings()
         return [_algorithm(row) for row in rows]
+
+
+def _select() -> Select[tuple[object, ...]]:
+    return select(algorithms, accounts.c.name.label("owner")).join(accounts, accounts.c.id == algorithms.c.account_id)
 
 
 def _algorithm(row: RowMapping) -> Algorithm:

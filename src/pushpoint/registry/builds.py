@@ -124,6 +124,16 @@ def newest_first(database: Database, algorithm: Algorithm, *, limit: int, offset
         return [build_of(row) for row in rows]
 
 
+def ids(database: Database, algorithm: Algorithm) -> list[str]:
+    """List the builds of an algorithm by id alone.
+
+    Returns:
+        The ids.
+    """
+    with reading(database) as connection:
+        return list(connection.execute(select(builds.c.id).where(builds.c.algorithm_id == algorithm.id)).scalars())
+
+
 def unfinished(database: Database) -> list[Build]:
     """List the builds that were cut off when the platform last ended.
 

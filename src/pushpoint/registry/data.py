@@ -99,7 +99,7 @@ def collection(database: Database, actor: Actor, path: DataPath) -> Collection:
         and (
             path.owner == actor.account.name
             or row["read"] == PUBLIC
-            or (row["read"] == OWN_ALGORITHMS and actor.through == path.owner)
+            or (row["read"] == OWN_ALGORITHMS and actor.through is not None and actor.through.owner == path.owner)
         )
     )
     if row is None or not allowed:

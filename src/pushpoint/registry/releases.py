@@ -18,6 +18,17 @@ from pushpoint.registry.builds import build_of, of_commit
 from pushpoint.registry.history import record
 
 FIRST = Version(0, 0, 0)
+_COLUMNS = (
+    builds,
+    releases.c.id.label("release_id"),
+    releases.c.major,
+    releases.c.minor,
+    releases.c.revision,
+    releases.c.is_public,
+    releases.c.notes,
+    releases.c.sample_input,
+    releases.c.published,
+)
 
 
 def publish(
@@ -170,6 +181,27 @@ def newest_first(
         return [release_of(row) for row in rows]
 
 
+def builds_and_releases(
+    database: Database, algorithm: Algorithm, *, limit: int, offset: int
+) -> list[tuple[Build, Release | None]]:
+    """List the builds that can start, newest first, each with its release if it has one.
+
+    Returns:
+        At most `limit` of them.
+    """
+    which = (builds.c.algorithm_id == algorithm.id) & (builds.c.state == BuildState.SUCCEEDED)
+    with reading(database) as connection:
+        rows = connection.execute(
+            select(*_COLUMNS)
+            .outerjoin(releases, releases.c.build_id == builds.c.id)
+            .where(which)
+            .order_by(builds.c.started.desc(), builds.c.id)
+            .limit(limit)
+            .offset(offset)
+        ).mappings()
+        return [(build_of(row), release_of(row) if row["release_id"] else None) for row in rows]
+
+
 def needing(connection: Connection, uri: str) -> list[Version]:
     """List the releases whose model is at `uri`; while there are any, those bytes stay.
 
@@ -202,17 +234,7 @@ def release_of(row: RowMapping) -> Release:
 
 def _select() -> Select[tuple[object, ...]]:
     return (
-        select(
-            builds,
-            releases.c.id.label("release_id"),
-            releases.c.major,
-            releases.c.minor,
-            releases.c.revision,
-            releases.c.is_public,
-            releases.c.notes,
-            releases.c.sample_input,
-            releases.c.published,
-        )
+        select(*_COLUMNS)
         .join(releases, releases.c.build_id == builds.c.id)
         .order_by(releases.c.major.desc(), releases.c.minor.desc(), releases.c.revision.desc())
     )

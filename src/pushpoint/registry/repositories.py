@@ -26,6 +26,8 @@ FETCH_TIMEOUT = 300.0
 """Seconds that a fetch from a git host may take."""
 LARGEST_FETCH = 1 << 30
 """Bytes that one fetch may bring, as for a push."""
+_LATEST = 4102444800
+_LARGEST_COMMIT = 16 << 10  # bytes
 _FETCHED, _FOLLOWED, _KEPT = "refs/pushpoint/fetched", "refs/pushpoint/followed", "refs/pushpoint/kept"
 _FETCH = {
     "fetch.fsckObjects": "true",
@@ -217,6 +219,38 @@ def read(repository: Path, commit: str, name: str) -> str | None:
         return git.run(["cat-file", "blob", file], directory=repository).decode("utf-8", "replace")
     except ConfigError:
         return None
+
+
+def log(repository: Path, *, since: datetime | None = None, until: datetime | None = None) -> list[dict[str, str]]:
+    """List the commits of the branch that is built, newest first.
+
+    Returns:
+        Of at most 1,000, those of a size that people write: `id`, `short_message`, `message` and `author`.
+    """
+    if head(repository) is None:
+        return []
+    # in seconds, and none of the next century: what git cannot read as a date it makes something else of, silently
+    period = [
+        f"--{name}=@{min(max(0, int(when.timestamp())), _LATEST)}"
+        for name, when in (("since", since), ("until", until))
+        if when
+    ]
+    branch = f"refs/heads/{BRANCH}"
+    listed = git.run(["rev-list", "--max-count=1000", *period, branch], directory=repository, limits=WORK, more=SERVED)
+    sizes = git.text(["cat-file", "--batch-check=%(objectname) %(objectsize)"], directory=repository, stdin=listed)
+    shown = [name for name, size in map(str.split, sizes.splitlines()) if int(size) <= _LARGEST_COMMIT]
+    if not shown:
+        return []
+    text = git.text(
+        ["log", "--no-walk=unsorted", "--stdin", "-z", "--format=%H%x01%an%x01%s%x01%B"],
+        directory=repository,
+        stdin="".join(f"{name}\n" for name in shown).encode(),
+    )
+    found = (entry.split("\x01", 3) for entry in text.split("\0") if entry.strip())
+    return [
+        {"id": commit.strip(), "short_message": short, "message": message.strip(), "author": author}
+        for commit, author, short, message in found
+    ]
 
 
 def export(repository: Path, commit: str, target: Path) -> None:

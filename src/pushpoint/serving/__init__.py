@@ -11,7 +11,11 @@ from pushpoint.registry.vault import Vault
 from pushpoint.sandbox import Sandbox
 from pushpoint.serving.building import Builder
 from pushpoint.serving.fetching import Fetcher
+from pushpoint.serving.identities import Identities
+from pushpoint.serving.limits import Limits
+from pushpoint.serving.lookups import Lookups
 from pushpoint.serving.pools import Pools
+from pushpoint.serving.reports import Reports
 from pushpoint.serving.rollouts import Rollouts
 from pushpoint.serving.tokens import Tokens
 from pushpoint.stores.local import LocalStore
@@ -35,6 +39,10 @@ class Services:
     vault: Vault
     sandbox: Sandbox
     tokens: Tokens
+    identities: Identities
+    reports: Reports
+    limits: Limits
+    lookups: Lookups
     pools: Pools
     builder: Builder
     fetcher: Fetcher

@@ -6,6 +6,7 @@ the log; what is live is not touched here.
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from pushpoint.databases import Database
 from pushpoint.environments import make_environment
 from pushpoint.errors import Error, InvalidRequest, RolloutFailed
 from pushpoint.lifecycle import BuildState
-from pushpoint.records import Algorithm, Build
+from pushpoint.records import Actor, Algorithm, Build
 from pushpoint.registry import algorithms, builds, repositories
 from pushpoint.sandbox import Sandbox
 from pushpoint.serving.pools import Pools
@@ -124,6 +125,13 @@ class Builder:
                 return file.read()
         except FileNotFoundError:
             return b""
+
+    def remove(self, actor: Actor, algorithm: Algorithm) -> None:
+        """Delete an algorithm, stop what runs of it, and remove its files. What is half removed is so for good."""
+        gone = algorithms.remove(self._database, actor, algorithm)
+        self._pools.forget(gone)
+        for folder in (repositories.path(self._root, algorithm), *(self._home / "builds" / one for one in gone)):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Take no more builds; those under way end with their processes."""

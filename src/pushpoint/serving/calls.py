@@ -3,48 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
-from pushpoint.errors import NotFound, Unavailable
+from pushpoint.errors import Unavailable
 from pushpoint.names import Reference
-from pushpoint.records import Actor, Algorithm, Build
-from pushpoint.registry import algorithms, deployments, releases
+from pushpoint.records import Actor
 from pushpoint.runtime.messages import Call, Outcome
 from pushpoint.serving import Services
+from pushpoint.serving.lookups import Target
 from pushpoint.serving.pools import START_TIMEOUT
 
 _TRIES = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What a reference stands for now."""
-
-    algorithm: Algorithm
-    build: Build
-    version: str
-
-
-def resolve(services: Services, actor: Actor, reference: Reference) -> Target:
-    """Find what a call is for. Without a selector that is the live release.
-
-    Returns:
-        The algorithm and the build to run.
-
-    Raises:
-        NotFound: There is nothing that the actor may call.
-    """
-    database = services.database
-    algorithm = algorithms.find(database, actor, reference.algorithm)
-    is_owner = algorithms.owns(actor, algorithm)
-    if reference.selector is not None:
-        build = releases.resolve(database, algorithm, reference.selector, is_owner=is_owner)
-        release = releases.of_build(database, build)
-        return Target(algorithm=algorithm, build=build, version=str(release.version) if release else "")
-    live = deployments.live(database, algorithm)
-    if live is None or not (is_owner or live.release.is_public):
-        raise NotFound(f"algorithm algo://{algorithm.name} has no live version; deploy or publish one")
-    return Target(algorithm=algorithm, build=live.release.build, version=str(live.release.version))
 
 
 async def call(
@@ -66,7 +34,7 @@ async def call(
         Unavailable: The pools were switched under the call again and again.
     """
     for _ in range(_TRIES):
-        target = resolve(services, actor, reference)
+        target = services.lookups.target(actor, reference)
         pool = services.pools.running(target.build)
         if pool is None or not pool.live_replicas:
             pool = await asyncio.to_thread(services.pools.acquire, target.algorithm, target.build)

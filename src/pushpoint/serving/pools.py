@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +20,9 @@ from pushpoint.engines.local import LocalEngine, LocalPool
 from pushpoint.environments import interpreter
 from pushpoint.errors import Error, RolloutFailed
 from pushpoint.names import data_path
-from pushpoint.records import Actor, Algorithm, Build
-from pushpoint.registry import accounts, algorithms, data, deployments
+from pushpoint.records import EVERYDAY, Actor, Algorithm, Build
+from pushpoint.registry import accounts, algorithms, builds, data, deployments, secrets
+from pushpoint.registry.vault import Vault
 from pushpoint.serving.tokens import Tokens
 from pushpoint.stores.local import LocalStore
 
@@ -37,8 +38,10 @@ log = structlog.get_logger()
 class Pools:
     """The pools of one platform; all methods may be called from any thread."""
 
-    def __init__(self, home: Path, database: Database, store: LocalStore, engine: LocalEngine, tokens: Tokens) -> None:
-        self._home, self._database, self._store = home, database, store
+    def __init__(
+        self, home: Path, database: Database, store: LocalStore, engine: LocalEngine, tokens: Tokens, vault: Vault
+    ) -> None:
+        self._home, self._database, self._store, self._vault = home, database, store, vault
         self._engine, self._tokens = engine, tokens
         self._pools: dict[str, LocalPool] = {}
         self._owner_tokens: dict[str, str] = {}
@@ -91,13 +94,38 @@ class Pools:
 
     def restart(self, build: Build) -> None:
         """Stop a pool; the next call starts another."""
+        self._let_go(build.id)
+
+    def forget(self, build_ids: Iterable[str]) -> None:
+        """Stop the pools of builds that are no more."""
+        for build_id in build_ids:
+            self._live.discard(build_id)
+            self._let_go(build_id)
+
+    def _let_go(self, build_id: str) -> None:
+        self._end(*self._take(build_id))
+
+    def _take(self, build_id: str) -> tuple[LocalPool | None, str | None]:
         with self._lock:
-            pool = self._pools.pop(build.id, None)
-            token = self._owner_tokens.pop(build.id, None)
+            return self._pools.pop(build_id, None), self._owner_tokens.pop(build_id, None)
+
+    def _end(self, pool: LocalPool | None, token: str | None) -> None:
         if pool:
             pool.drain(timeout=DRAIN_TIMEOUT)
         if token:
             self._tokens.revoke(token)
+
+    def renew(self, algorithm: Algorithm) -> None:
+        """Let the workers of an algorithm end after the calls they are at; the next ones find what is new."""
+        taken = [self._take(build_id) for build_id in builds.ids(self._database, algorithm)]
+        if deployment := deployments.live(self._database, algorithm):
+            self.acquire(algorithm, deployment.release.build)
+
+        def end() -> None:
+            for pool, token in taken:
+                self._end(pool, token)
+
+        threading.Thread(target=end, name="renewed", daemon=True).start()
 
     def try_out(self, algorithm: Algorithm, build: Build, environment: str, say: Callable[[str], None]) -> None:
         """Import and load a build once, in a worker that is then stopped.
@@ -153,7 +181,7 @@ class Pools:
             bytecode=folder / "bytecode",
             model=model,
             log=folder / "output.log",
-            variables={},
+            variables=secrets.opened(self._database, self._vault, algorithm),
             owner_token=token,
         )
 
@@ -183,7 +211,7 @@ class Pools:
 
     def _owner(self, algorithm: Algorithm) -> Actor:
         account = accounts.find(self._database, algorithm.name.owner)
-        return Actor(account=account, scopes=frozenset({"call", "data"}), through=algorithm.name.owner)
+        return Actor(account=account, scopes=EVERYDAY, through=algorithm.name)
 
     def _owner_token(self, algorithm: Algorithm) -> str:
         return self._tokens.issue(self._owner(algorithm), algorithm)

@@ -20,7 +20,7 @@ from pushpoint.engines.local import LocalPool
 from pushpoint.errors import Error, RolloutFailed, Superseded
 from pushpoint.lifecycle import DeploymentState
 from pushpoint.names import AlgorithmName
-from pushpoint.records import Actor, Algorithm, Build, Deployment, Release
+from pushpoint.records import EVERYDAY, Actor, Algorithm, Build, Deployment, Release
 from pushpoint.registry import accounts, algorithms, deployments, repositories
 from pushpoint.runtime.messages import Call
 from pushpoint.serving.pools import START_TIMEOUT, Pools
@@ -147,7 +147,7 @@ class Rollouts:
     def _smoke(self, algorithm: Algorithm, release: Release, pool: LocalPool) -> None:
         repository = repositories.path(self._root, algorithm)
         text = repositories.read(repository, release.build.commit, smoke.FILE)
-        owner = Actor(account=accounts.find(self._database, algorithm.name.owner), scopes=frozenset({"call", "data"}))
+        owner = Actor(account=accounts.find(self._database, algorithm.name.owner), scopes=EVERYDAY)
         wrong = []
         for case in smoke.cases(text, release.sample_input):
             with self._tokens.during(owner, algorithm) as token:

@@ -6,11 +6,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from uuid import uuid4
 
 from pushpoint.records import Actor, Algorithm
 
 PREFIX = "call-"
-_SCOPES = frozenset({"call", "data"})
+_SCOPES = frozenset({"call", "read", "data"})
 
 
 class Tokens:
@@ -26,7 +27,9 @@ class Tokens:
             The token.
         """
         token = PREFIX + secrets.token_urlsafe(24)
-        self._actors[token] = replace(actor, scopes=actor.scopes & _SCOPES, through=through.name.owner)
+        self._actors[token] = replace(
+            actor, scopes=actor.scopes & _SCOPES, through=through.name, session=actor.session or str(uuid4())
+        )
         return token
 
     def revoke(self, token: str) -> None:

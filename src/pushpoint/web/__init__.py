@@ -6,7 +6,10 @@ it was sent (`//`, `%2F`) and bodies as streams.
 
 from __future__ import annotations
 
-from litestar import Litestar
+import re
+from typing import cast
+
+from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -21,10 +24,18 @@ from pushpoint.web import (
     git,
     guards,
     health,
+    organizations,
     publishers,
     releases,
+    reports,
+    scms,
+    secrets,
     sources,
+    unoffered,
+    users,
 )
+
+_BY_ID = re.compile(r"/v1/algorithms/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:/|$)", re.IGNORECASE)
 
 ROUTES = [
     health.live,
@@ -33,9 +44,10 @@ ROUTES = [
     algorithms.create,
     algorithms.show,
     algorithms.update,
-    sources.remove,  # the first one of the three, as it says
+    algorithms.remove,
     sources.show,
     sources.put,
+    sources.remove,
     sources.renew_secret,
     sources.reset,
     sources.status,
@@ -45,6 +57,7 @@ ROUTES = [
     builds.show,
     builds.logs,
     builds.output,
+    builds.commits,
     releases.list_versions,
     releases.show_version,
     releases.publish,
@@ -57,6 +70,41 @@ ROUTES = [
     publishers.add,
     publishers.remove,
     publishers.exchange,
+    secrets.providers,
+    secrets.list_secrets,
+    secrets.add,
+    secrets.change,
+    secrets.remove,
+    reports.of_algorithm,
+    reports.of_owner,
+    reports.insights,
+    reports.report,
+    users.create,
+    users.list_users,
+    users.show,
+    users.change,
+    users.remove,
+    users.set_password,
+    users.list_algorithms,
+    users.list_keys,
+    users.issue_key,
+    users.revoke_key,
+    organizations.types,
+    organizations.create,
+    organizations.list_organizations,
+    organizations.show,
+    organizations.change,
+    organizations.remove,
+    organizations.list_members,
+    organizations.add_member,
+    organizations.remove_member,
+    organizations.list_keys,
+    organizations.issue_key,
+    organizations.revoke_key,
+    scms.list_scms,
+    scms.show,
+    scms.oauth_status,
+    *unoffered.ROUTES,
 ]
 
 
@@ -70,7 +118,9 @@ def create_app(services: Services) -> ASGIApp:
         An application for HTTP alone.
     """
     management = Litestar(
-        route_handlers=ROUTES,
+        # through a router, which has all handlers of a path together: Litestar (2.25) wraps those that run in a thread
+        # once more for each that is added to their path later, and does not unwrap them as often
+        route_handlers=[Router("/", route_handlers=ROUTES)],
         guards=[guards.permit],
         dependencies={
             "services": Provide(lambda: services, sync_to_thread=False),
@@ -94,6 +144,10 @@ def create_app(services: Services) -> ASGIApp:
             if raw.startswith(prefix) or raw == prefix.rstrip(b"/"):
                 await mount(scope, receive, send)
                 return
+        if found := _BY_ID.match(scope["path"]):  # each path with an owner and a name has a twin with an id
+            scope = cast(
+                "Scope", {**scope, "path": f"/v1/algorithms/{algorithms.BY_ID}/{scope['path'][found.start(1) :]}"}
+            )
         await management(scope, receive, send)
 
     return application

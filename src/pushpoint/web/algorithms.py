@@ -1,10 +1,11 @@
-"""Algorithms: create, show, update."""
+"""Algorithms: create, show, update, delete."""
 
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
-from litestar import get, post, put
+from litestar import delete, get, post, put
 
 from pushpoint import wire
 from pushpoint.errors import InvalidRequest, NotFound
@@ -15,6 +16,9 @@ from pushpoint.serving import Services
 from pushpoint.web.errors import NoSuchAlgorithm
 
 ROOT = "/v1/algorithms/{owner:str}/{name:str}"
+_LONGEST = 10_000
+BY_ID = "~"
+"""The owner's place in a path where the name is an algorithm's id; no owner is called so."""
 
 
 def callability(settings: dict[str, Any]) -> str | None:
@@ -92,18 +96,39 @@ def seen(services: Services, actor: Actor, owner: str, name: str, *, own: bool =
     """
     find = algorithms.find_own if own else algorithms.find
     try:
-        return find(services.database, actor, AlgorithmName(owner, name))
-    except NotFound as error:
+        return find(services.database, actor, UUID(name) if owner == BY_ID else AlgorithmName(owner, name))
+    except (NotFound, ValueError) as error:
         raise NoSuchAlgorithm from error
+
+
+def details(asked: dict[str, Any]) -> dict[str, str]:
+    """Read what people are told of an algorithm, from a request.
+
+    Args:
+        asked: The whole request.
+
+    Returns:
+        What is there of `label`, `summary` and `tagline`.
+
+    Raises:
+        InvalidRequest: It is no object, or one of them is no text, or is too long.
+    """
+    found = asked.get("details") or {}
+    if not isinstance(found, dict):
+        raise InvalidRequest("`details` is an object; see the HTTP reference")
+    told = {name: found[name] for name in ("label", "summary", "tagline") if found.get(name) is not None}
+    for name, value in told.items():
+        if not isinstance(value, str) or len(value) > _LONGEST:
+            raise InvalidRequest(f"`{name}` is a text of at most {_LONGEST} characters; shorten it")
+    return told
 
 
 @post("/v1/algorithms/{owner:str}", opt={"scope": "manage"}, sync_to_thread=True, status_code=201)
 def create(services: Services, actor: Actor, owner: str, body: bytes) -> dict[str, Any]:
     """Create an algorithm, with a repository that holds the template."""
     asked = wire.lenient(body)
-    name, details, info = asked.get("name"), asked.get("details") or {}, asked.get("version_info") or {}
-    settings = asked.get("settings") or {}
-    if not isinstance(name, str) or not all(isinstance(part, dict) for part in (details, info, settings)):
+    name, info, settings = asked.get("name"), asked.get("version_info") or {}, asked.get("settings") or {}
+    if not isinstance(name, str) or not isinstance(info, dict) or not isinstance(settings, dict):
         raise InvalidRequest("an algorithm needs a `name`, and `details` and `settings` that are objects")
     url = source_url(asked.get("source"))
     if url:
@@ -112,9 +137,7 @@ def create(services: Services, actor: Actor, owner: str, body: bytes) -> dict[st
         services.database,
         actor,
         AlgorithmName(owner, check_name("algorithm", name)),
-        label=str(details.get("label") or ""),
-        summary=str(details.get("summary") or ""),
-        tagline=str(details.get("tagline") or ""),
+        **details(asked),
         settings=settings | {"algorithm_callability": "private"},
         sample_input=sample_input(info),
     )
@@ -127,10 +150,34 @@ def create(services: Services, actor: Actor, owner: str, body: bytes) -> dict[st
     return found
 
 
-@get(ROOT, opt={"scope": "call", "deploys": True}, sync_to_thread=True)
+@get(ROOT, opt={"scope": "call or view", "deploys": True}, sync_to_thread=True)
 def show(services: Services, actor: Actor, owner: str, name: str) -> dict[str, Any]:
     """Show an algorithm at its newest release, else at its newest build."""
-    algorithm = seen(services, actor, owner, name)
+    return _shown(services, actor, seen(services, actor, owner, name))
+
+
+@put(ROOT, opt={"scope": "manage"}, sync_to_thread=True)
+def update(services: Services, actor: Actor, owner: str, name: str, body: bytes) -> dict[str, Any]:
+    """Change details, settings and sample input; what old clients form-encode changes nothing."""
+    algorithm = seen(services, actor, owner, name, own=True)
+    asked = wire.lenient(body)
+    settings, info = asked.get("settings") or {}, asked.get("version_info") or {}
+    if not isinstance(settings, dict) or not isinstance(info, dict):
+        raise InvalidRequest("`settings` and `version_info` are objects; see the HTTP reference")
+    callability(settings)
+    algorithms.change(
+        services.database, algorithm, settings=settings, details=details(asked), sample_input=sample_input(info)
+    )
+    return _shown(services, actor, seen(services, actor, owner, name))
+
+
+@delete(ROOT, opt={"scope": "manage"}, sync_to_thread=True, status_code=204)
+def remove(services: Services, actor: Actor, owner: str, name: str) -> None:
+    """Delete an algorithm: its repository, builds, releases and secrets; models stay in their collections."""
+    services.builder.remove(actor, seen(services, actor, owner, name, own=True))
+
+
+def _shown(services: Services, actor: Actor, algorithm: Algorithm) -> dict[str, Any]:
     is_owner = algorithms.owns(actor, algorithm)
     newest = releases.newest_first(
         services.database, algorithm, limit=1, offset=0, is_public=None if is_owner else True
@@ -140,17 +187,3 @@ def show(services: Services, actor: Actor, owner: str, name: str) -> dict[str, A
         return wire.algorithm_object(algorithm, build=newest[0].build, release=newest[0], source=source)
     build = builds.last_succeeded(services.database, algorithm) if is_owner else None
     return wire.algorithm_object(algorithm, build=build, source=source)
-
-
-@put(ROOT, opt={"scope": "manage"}, sync_to_thread=True)
-def update(services: Services, actor: Actor, owner: str, name: str, body: bytes) -> dict[str, Any]:
-    """Change settings and sample input; what old clients form-encode changes nothing."""
-    algorithm = seen(services, actor, owner, name, own=True)
-    asked = wire.lenient(body)
-    settings, info = asked.get("settings") or {}, asked.get("version_info") or {}
-    if not isinstance(settings, dict) or not isinstance(info, dict):
-        raise InvalidRequest("`settings` and `version_info` are objects; see the HTTP reference")
-    callability(settings)
-    algorithms.change(services.database, algorithm, settings=settings, sample_input=sample_input(info))
-    source = sources.find(services.database, algorithm)
-    return wire.algorithm_object(seen(services, actor, owner, name), source=source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from litestar import get, post
@@ -46,7 +47,7 @@ def compile_head(
     return wire.algorithm_object(algorithm, build=build, release=release, log=log, source=source)
 
 
-@get(f"{ROOT}/builds", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/builds", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def list_builds(
     services: Services, actor: Actor, owner: str, name: str, limit: int = 50, marker: str | None = None
 ) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def list_builds(
     return paged(f"/v1/algorithms/{algorithm.name}/builds", limit, marker, find, wire.build_object)
 
 
-@get(f"{ROOT}/builds/{{build_id:str}}", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/builds/{{build_id:str}}", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def show(services: Services, actor: Actor, owner: str, name: str, build_id: str) -> dict[str, Any]:
     """Show a build, named by its id or by its commit."""
     algorithm = seen(services, actor, owner, name, own=True)
@@ -67,7 +68,7 @@ def show(services: Services, actor: Actor, owner: str, name: str, build_id: str)
     return wire.build_object(build or builds.find(services.database, algorithm, build_id))
 
 
-@get(f"{ROOT}/builds/{{build_id:str}}/logs", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/builds/{{build_id:str}}/logs", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def logs(
     services: Services, actor: Actor, owner: str, name: str, build_id: str, offset: int | None = None
 ) -> wire.LogView:
@@ -82,9 +83,27 @@ def logs(
     return wire.LogView(logs=text.decode("utf-8", "replace"), next=begin + len(text), finished=finished)
 
 
-@get(f"{ROOT}/builds/{{build_id:str}}/output", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/builds/{{build_id:str}}/output", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def output(services: Services, actor: Actor, owner: str, name: str, build_id: str) -> wire.LogView:
     """Read the end of what the workers of a build printed."""
     algorithm = seen(services, actor, owner, name, own=True)
     text = services.builder.read_output(builds.find(services.database, algorithm, build_id))
     return wire.LogView(logs=text.decode("utf-8", "replace"), next=len(text), finished=True)
+
+
+@get(f"{ROOT}/log", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
+def commits(
+    services: Services, actor: Actor, owner: str, name: str, since: str | None = None, until: str | None = None
+) -> dict[str, Any]:
+    """List the commits of the branch that is built, newest first, at most 1,000; `since` and `until` are dates."""
+    algorithm = seen(services, actor, owner, name, own=True)
+    repository = repositories.path(services.repositories, algorithm)
+    return {"commits": repositories.log(repository, since=_date(since), until=_date(until))}
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text) if text else None
+        return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequest(f"{text!r} is not a date; write it as 2026-01-31 or 2026-01-31T12:00:00Z") from error

@@ -9,23 +9,25 @@ from __future__ import annotations
 import asyncio
 import base64
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from pushpoint import wire
 from pushpoint.errors import InvalidRequest
-from pushpoint.names import decode_path, reference
-from pushpoint.records import Actor
+from pushpoint.names import Reference, decode_path, reference
+from pushpoint.records import Actor, FailedCall
+from pushpoint.registry import algorithms
+from pushpoint.registry.reports import INPUT
 from pushpoint.runtime.messages import Answer, Call, Failure, Outcome
 from pushpoint.serving import Services
 from pushpoint.serving import calls as serving
+from pushpoint.serving.lookups import Target
 from pushpoint.web import guards, raw
 
-LARGEST = 10 << 20
-"""Bytes of a request's body."""
 DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 300.0, 3000.0
 
 log = structlog.get_logger()
@@ -43,6 +45,7 @@ _RAW_TYPES = {
     "void": "application/json",
 }
 _PREFIX = "/v1/algo"
+_UUID = 36  # characters; a name has at most 30
 _JSON = {"content-type": "application/json"}
 
 
@@ -57,32 +60,44 @@ def application(services: Services) -> ASGIApp:
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         scope = cast("HTTPScope", scope)
         request_id = f"req-{uuid4()}"
-        actor = guards.identify(services, raw.header(scope, b"authorization"), "call", deploys=True)
+        actor = guards.identify(services, raw.header(scope, b"authorization"), ["call"], deploys=True)
         if scope["method"] != "POST":
             await raw.answer(send, 405, _JSON | {"allow": "POST"}, _error("call algorithms with POST"))
             return
-        asked = reference(decode_path(scope["raw_path"]).removeprefix(_PREFIX).strip("/"))
+        asked = _asked(services, actor, decode_path(scope["raw_path"]).removeprefix(_PREFIX).strip("/"))
         options = raw.query(scope)
         kind = (raw.header(scope, b"content-type") or "").partition(";")[0].strip().lower()
         if kind not in _TYPES:
             await raw.answer(send, 415, _JSON, _error(f"415 unsupported content type; use {', '.join(_TYPES)}"))
             return
         timeout = _timeout(options.get("timeout"))
-        body = await _body(receive)
+        largest = services.limits.input
+        body = await _body(receive, largest)
         if body is None:
-            await raw.answer(send, 413, _JSON, _error(f"the input is over {LARGEST} bytes; put it in a data:// file"))
+            await raw.answer(send, 413, _JSON, _error(f"the input is over {largest} bytes; put it in a data:// file"))
             return
         request = Call(_TYPES[kind], body, stdout=options.get("stdout", "").lower() == "true")
+
+        async def answered() -> tuple[Outcome, Target]:
+            with services.limits.slot(actor):
+                outcome, target = await serving.call(services, actor, asked, request, timeout=timeout)
+            if isinstance(outcome, Answer) and len(outcome.data) > services.limits.output:
+                why = f"the result is over {services.limits.output} bytes; write it to a data:// file"
+                outcome = Failure("TooLargeError", why, "", outcome.duration, outcome.stdout)
+            if isinstance(outcome, Failure):
+                services.reports.add(_failed(actor, target, request, outcome, request_id))
+            return outcome, target
+
         if options.get("output") == "void":
-            serving.resolve(services, actor, asked)  # what cannot be called is refused now
-            task = asyncio.create_task(serving.call(services, actor, asked, request, timeout=timeout))
+            services.lookups.target(actor, asked)  # what cannot be called is refused now
+            task = asyncio.create_task(answered())
             running.add(task)
             task.add_done_callback(_over)
             task.add_done_callback(running.discard)
             # "void", not true: the Java client's suite compares it
             await raw.answer(send, 200, _JSON, wire.encode({"async": "void", "request_id": request_id}))
             return
-        outcome, target = await serving.call(services, actor, asked, request, timeout=timeout)
+        outcome, target = await answered()
         headers = _lineage(target) | {"x-request-id": request_id}
         outcome = _for(actor, target, outcome)
         if options.get("output") == "raw":
@@ -93,16 +108,50 @@ def application(services: Services) -> ASGIApp:
     return raw.guarded(call)
 
 
+def _asked(services: Services, actor: Actor, path: str) -> Reference:
+    """Read `OWNER/NAME[/VERSION]` or `ID[/VERSION]`.
+
+    Returns:
+        What is to be called.
+
+    Raises:
+        NotFound: There is no algorithm of that id that the actor may call.
+    """
+    first, _, selector = path.partition("/")
+    try:
+        identifier = UUID(first) if len(first) == _UUID else None
+    except ValueError:
+        identifier = None
+    if identifier is None:
+        return reference(path)
+    algorithm = algorithms.find(services.database, actor, identifier)
+    return Reference(algorithm.name, selector or None)
+
+
+def _failed(actor: Actor, target: Target, request: Call, failure: Failure, request_id: str) -> FailedCall:
+    return FailedCall(
+        algorithm_id=target.algorithm.id,
+        algorithm=target.algorithm.name,
+        created=datetime.now(UTC),
+        request_id=request_id,
+        caller=actor.account.name,
+        version=target.version or target.build.commit,
+        input=request.data[: 4 * INPUT].decode("utf-8", "replace")[:INPUT],
+        message=failure.message,
+        error_type=failure.error_type,
+    )
+
+
 def _over(task: asyncio.Task[object]) -> None:
     if not task.cancelled() and (error := task.exception()):
         log.warning("a void call was not made", reason=str(error))
 
 
-async def _body(receive: Receive) -> bytes | None:
+async def _body(receive: Receive, largest: int) -> bytes | None:
     parts, size = [], 0
     async for part in raw.chunks(receive):
         size += len(part)
-        if size > LARGEST:
+        if size > largest:
             return None
         parts.append(part)
     return b"".join(parts)
@@ -120,7 +169,7 @@ def _timeout(text: str | None) -> float:
     return seconds
 
 
-def _lineage(target: serving.Target) -> dict[str, str]:
+def _lineage(target: Target) -> dict[str, str]:
     found = {"x-pushpoint-algorithm": str(target.algorithm.name), "x-pushpoint-commit": target.build.commit}
     if target.version:
         found["x-pushpoint-version"] = target.version
@@ -130,13 +179,13 @@ def _lineage(target: serving.Target) -> dict[str, str]:
     return found
 
 
-def _for(actor: Actor, target: serving.Target, outcome: Outcome) -> Outcome:
+def _for(actor: Actor, target: Target, outcome: Outcome) -> Outcome:
     """Leave out what only those who may read the source may see.
 
     Returns:
         The outcome as the caller may see it.
     """
-    if actor.account.name == target.algorithm.name.owner:
+    if target.algorithm.name.owner in actor.owners:
         return outcome
     if isinstance(outcome, Failure):
         return replace(outcome, stdout=None, stacktrace="")

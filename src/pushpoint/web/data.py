@@ -47,10 +47,11 @@ def application(services: Services) -> ASGIApp:
         An ASGI application.
     """
 
-    async def serve(scope: object, receive: Receive, send: Send) -> None:
-        request = cast("HTTPScope", scope)
+    async def serve(incoming: object, receive: Receive, send: Send) -> None:
+        request = cast("HTTPScope", incoming)
         deploys = request["method"] in _DEPLOYS
-        actor = guards.identify(services, raw.header(request, b"authorization"), "data", deploys=deploys)
+        scope = "read" if request["method"] in {"GET", "HEAD"} else "data"
+        actor = guards.identify(services, raw.header(request, b"authorization"), [scope], deploys=deploys)
         method = _METHODS.get(request["method"])
         if method is None:
             allowed = ", ".join(_METHODS)

@@ -42,10 +42,34 @@ TABLE: dict[type[errors.Error], tuple[int, int]] = {
     errors.Superseded: (409, 2015),
     errors.NotFound: (404, 1000),
     errors.Unavailable: (503, 5001),
+    errors.Overloaded: (429, 5001),
 }
 """Status and legacy code (platform API, section 0.1) of every class."""
 
+_OF_ACCOUNTS: dict[tuple[str, type[errors.Error]], int] = {
+    ("users", errors.NotFound): 3000,
+    ("users", errors.AlreadyExists): 3003,
+    ("organizations", errors.NotFound): 3100,
+    ("organizations", errors.AlreadyExists): 3101,
+    ("organizations", errors.Conflict): 3102,
+}
+"""What the old platform told apart by more than the class."""
+
 log = structlog.get_logger()
+
+
+class BadPage(HTTPException):
+    """A page that is not offered.
+
+    Attributes:
+        code: 5002 for its marker, 5003 for its size (platform API, section 0).
+    """
+
+    status_code = 400
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(detail=detail)
+        self.code = code
 
 
 class NoSuchAlgorithm(HTTPException):
@@ -63,13 +87,18 @@ def status_of(error: errors.Error) -> tuple[int, int]:
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
-def envelope(error: errors.Error) -> tuple[int, dict[str, str], bytes]:
+def envelope(error: errors.Error, path: str = "") -> tuple[int, dict[str, str], bytes]:
     """Write an error as the answer's parts.
+
+    Args:
+        error: What went wrong.
+        path: The request's; the same class has other codes for users and for organizations.
 
     Returns:
         Status, headers and JSON body; the class's name lets our client raise the same class.
     """
     status, code = status_of(error)
+    code = _OF_ACCOUNTS.get((path.split("/")[2] if path.count("/") > 1 else "", type(error)), code)
     headers = {"content-type": "application/json"}
     if status == 401:
         headers["www-authenticate"] = 'Basic realm="pushpoint"'
@@ -94,8 +123,8 @@ def bug(error: Exception) -> tuple[int, dict[str, str], bytes]:
     return 500, {"content-type": "application/json"}, wire.encode(body)
 
 
-def _ours(_request: Request[Any, Any, Any], error: errors.Error) -> Response[bytes]:
-    status, headers, body = envelope(error)
+def _ours(request: Request[Any, Any, Any], error: errors.Error) -> Response[bytes]:
+    status, headers, body = envelope(error, request.url.path)
     return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
 
 
@@ -103,8 +132,9 @@ def _http(_request: Request[Any, Any, Any], error: HTTPException) -> Response[by
     if isinstance(error, NoSuchAlgorithm):
         # the Node client's suite compares this body to the letter
         return Response(b'{"error":"No such algorithm"}', status_code=404, media_type=MediaType.JSON)
+    code = error.code if isinstance(error, BadPage) else 6001
     kind = "NotFound" if error.status_code == 404 else "InvalidRequest"
-    found = {"id": str(uuid4()), "code": 6001, "message": error.detail, "error_type": kind}
+    found = {"id": str(uuid4()), "code": code, "message": error.detail, "error_type": kind}
     return Response(
         wire.encode({"error": found}), status_code=error.status_code, media_type=MediaType.JSON, headers=error.headers
     )

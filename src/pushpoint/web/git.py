@@ -51,14 +51,15 @@ def application(services: Services) -> ASGIApp:
 
     async def serve(scope: object, receive: Receive, send: Send) -> None:
         request = cast("HTTPScope", scope)
-        actor = guards.identify(services, raw.header(request, b"authorization"), None, deploys=True)
+        authorization = raw.header(request, b"authorization")
+        actor = await asyncio.to_thread(guards.identify, services, authorization, [], deploys=True, passwords=True)
         found = _PATH.fullmatch(decode_path(request["raw_path"]))
         if not found:
             raise NotFound("there is no such repository; its address is /git/OWNER/NAME.git")
         owner, name, selector, resource = found.groups()
         service = raw.query(request).get("service", "") if resource == "info/refs" else resource
         may = "manage" if service == _PUSH else "view"
-        if not actor.scopes & {may, "manage"}:
+        if may not in actor.scopes:
             raise Refused(f"this key may not {may}; ask {actor.account.name} for one that may")
         which = AlgorithmName(owner, name)
         algorithm, repository = await asyncio.to_thread(_find, services, actor, which, selector)

@@ -1,12 +1,14 @@
 """Who is asking, and may they: one guard for every route, default deny.
 
-A route of Litestar's declares its scope in `opt`; one without does not start. A key that is limited to one algorithm is
-refused by every route that does not say `deploys`. The raw applications call `identify`.
+A route of Litestar's declares its scope in `opt`, or several with ` or ` between them; one without does not start. A
+key that is limited to one algorithm is refused by every route that does not say `deploys`. The raw applications call
+`identify`.
 """
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Collection
 from typing import Any, cast
 
 from litestar import Litestar, Request
@@ -20,43 +22,49 @@ from pushpoint.errors import Refused, Unauthenticated
 from pushpoint.records import SCOPES, Actor
 from pushpoint.registry import keys
 from pushpoint.serving import Services
-from pushpoint.serving import tokens as call_tokens
 from pushpoint.web import raw
 
-OPEN = "open"
-"""The scope of a route that answers anybody."""
+OPEN, KNOWN = "open", "known"
+"""The scopes of routes that answer anybody, and anybody with a valid key."""
 
 
-def credential(header: str | None) -> str | None:
-    """Read an Authorization header: `KEY`, `Simple KEY`, or Basic with the key as password (git).
+def credential(header: str | None) -> tuple[str, str]:
+    """Read an Authorization header: `KEY`, `Simple KEY`, `Bearer KEY`, or Basic with the key as password (git).
 
     Returns:
-        The key, or none.
+        The user's name, which Basic alone has, and the key or password; empty where there is none.
     """
-    if not header:
-        return None
-    scheme, _, rest = header.strip().partition(" ")
+    scheme, _, rest = (header or "").strip().partition(" ")
     if not rest:
-        return scheme
+        return "", scheme
     match scheme.lower():
         case "simple" | "bearer":
-            return rest.strip()
+            return "", rest.strip()
         case "basic":
             try:
-                return base64.b64decode(rest, validate=True).decode().partition(":")[2]
+                name, _, password = base64.b64decode(rest, validate=True).decode().partition(":")
             except ValueError:  # no base64, or no text in it
-                return None
-    return None
+                return "", ""
+            return name, password
+    return "", ""
 
 
-def identify(services: Services, header: str | None, scope: str | None, *, deploys: bool = False) -> Actor:
+def identify(
+    services: Services,
+    header: str | None,
+    scopes: Collection[str],
+    *,
+    deploys: bool = False,
+    passwords: bool = False,
+) -> Actor:
     """Say who is asking, if they may.
 
     Args:
         services: The platform.
         header: The request's Authorization.
-        scope: What the key must allow; none asks for a valid key alone.
+        scopes: The key must have one of these; any valid key will do where there are none.
         deploys: Whether this is a part of a deploy, which keys that are limited to one algorithm are for.
+        passwords: Whether a user's password will do; never on the loop then.
 
     Returns:
         The actor.
@@ -65,30 +73,29 @@ def identify(services: Services, header: str | None, scope: str | None, *, deplo
         Unauthenticated: No valid key came with the request.
         Refused: The key lacks the scope, or is for deploying alone.
     """
-    key = credential(header)
-    found = None
-    if key and key.startswith(call_tokens.PREFIX):
-        found = services.tokens.find(key)
-    elif key:
-        found = keys.authenticate(services.database, key)
+    name, key = credential(header)
+    found = services.identities.of_key(key) if key else None
+    if found is None and passwords and name and key and not key.startswith(keys.PREFIX):
+        found = services.identities.of_password(name, key)
     if found is None:
         raise Unauthenticated("authorization required")
-    if scope is not None and scope not in found.scopes:
-        raise Refused(f"this key may not {scope}; ask {found.account.name} for one that may")
     if found.limit and not deploys:
         raise Refused(
             f"this key may do no more than deploy algo://{found.limit.algorithm}; use a key of {found.account.name}'s"
         )
+    if scopes and found.scopes.isdisjoint(scopes):
+        raise Refused(f"this key may not {' or '.join(scopes)}; ask {found.account.name} for one that may")
     return found
 
 
 def permit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Let the request through to its handler, or refuse it."""
-    scope = handler.opt.get("scope")  # Litestar's own handlers, for OPTIONS, have none: any valid key will do
+    scope = handler.opt.get("scope", KNOWN)  # Litestar's own handlers, for OPTIONS, have none
     if scope != OPEN:
         services: Services = connection.app.state.services
         header = raw.header(cast("HTTPScope", connection.scope), b"authorization")
-        connection.state.actor = identify(services, header, scope, deploys=handler.opt.get("deploys") is True)
+        scopes = () if scope == KNOWN else scope.split(" or ")
+        connection.state.actor = identify(services, header, scopes, deploys=handler.opt.get("deploys") is True)
 
 
 def actor(request: Request[Any, Any, Any]) -> Actor:
@@ -118,7 +125,8 @@ def check_routes(application: Litestar) -> None:
     """
     for route in application.routes:
         for handler in getattr(route, "route_handlers", ()):
-            if isinstance(handler, HTTPRouteHandler) and handler.opt.get("scope") not in SCOPES | {OPEN}:
+            scopes = str(getattr(handler, "opt", {}).get("scope")).split(" or ")
+            if isinstance(handler, HTTPRouteHandler) and not {*scopes} <= SCOPES | {OPEN, KNOWN}:
                 if handler.fn.__module__.startswith("litestar."):
                     continue  # OPTIONS, which Litestar answers by itself
                 raise LookupError(f"{route.path} declares no scope")

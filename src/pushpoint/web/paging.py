@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pushpoint import wire
-from pushpoint.errors import InvalidRequest
+from pushpoint.web.errors import BadPage
 
 LARGEST = 1000
 
@@ -27,12 +27,12 @@ def paged(
         The page's shape.
 
     Raises:
-        InvalidRequest: The limit or the marker is out of range.
+        BadPage: The limit or the marker is out of range.
     """
     if not 1 <= limit <= LARGEST:
-        raise InvalidRequest(f"limit is {limit}; use 1 to {LARGEST}")
+        raise BadPage(5003, f"limit is {limit}; use 1 to {LARGEST}")
     if marker and not (marker.isascii() and marker.isdigit() and len(marker) < 10):
-        raise InvalidRequest("the marker is not one of ours; take it from the page before")
+        raise BadPage(5002, "the marker is not one of ours; take it from the page before")
     offset = int(marker or 0)
     found = find(limit + 1, offset)
     following = str(offset + limit) if len(found) > limit else None

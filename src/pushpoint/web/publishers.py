@@ -11,7 +11,7 @@ from pushpoint import wire
 from pushpoint.errors import Unauthenticated, Unavailable
 from pushpoint.names import algorithm_name
 from pushpoint.oidc import LARGEST_TOKEN, Rejected
-from pushpoint.records import SCOPES, Actor
+from pushpoint.records import EVERYDAY, Actor
 from pushpoint.registry import publishers
 from pushpoint.serving import Services
 from pushpoint.web.algorithms import ROOT, seen
@@ -20,7 +20,7 @@ from pushpoint.web.guards import OPEN
 log = structlog.get_logger()
 
 
-@get(f"{ROOT}/publishers", opt={"scope": "manage"}, sync_to_thread=True)
+@get(f"{ROOT}/publishers", opt={"scope": "view"}, sync_to_thread=True)
 def list_publishers(services: Services, actor: Actor, owner: str, name: str) -> list[wire.PublisherView]:
     """List who may deploy the algorithm without a key."""
     algorithm = seen(services, actor, owner, name, own=True)
@@ -85,7 +85,7 @@ def exchange(services: Services, body: bytes) -> wire.ExchangedKey:
     return wire.ExchangedKey(
         key=found.key,
         expires=(found.expires - now).total_seconds(),
-        scopes=sorted(SCOPES),
+        scopes=sorted(EVERYDAY),
         algorithm=str(name),
         collection=f"data://{name.owner}/{found.limit.collection}",
     )

@@ -11,14 +11,14 @@ from pushpoint import wire
 from pushpoint.errors import AlreadyExists, InvalidRequest, NotFound, Refused
 from pushpoint.lifecycle import BuildState
 from pushpoint.names import is_commit
-from pushpoint.records import Actor, Algorithm, Build
+from pushpoint.records import Actor, Algorithm, Build, Release
 from pushpoint.registry import algorithms, builds, deployments, releases
 from pushpoint.serving import Services
 from pushpoint.web.algorithms import ROOT, callability, sample_input, seen
 from pushpoint.web.paging import paged
 
 
-@get(f"{ROOT}/versions", opt={"scope": "call", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/versions", opt={"scope": "call or view", "deploys": True}, sync_to_thread=True)
 def list_versions(
     services: Services,
     actor: Actor,
@@ -27,26 +27,38 @@ def list_versions(
     limit: int = 50,
     marker: str | None = None,
     callable: str | None = None,
+    published: str | None = None,
 ) -> dict[str, Any]:
-    """List published versions; `callable=false` means the private ones (Node client)."""
+    """List versions: to the owner all builds that succeeded, else what is published.
+
+    `callable=false` means what is published privately, `callable=true` publicly, and `published=true` either (Node
+    client).
+    """
     algorithm = seen(services, actor, owner, name)
     is_public = None if callable is None else callable.lower() == "true"
-    if not algorithms.owns(actor, algorithm):
-        is_public = True
+    is_owner = algorithms.owns(actor, algorithm)
+    path = f"/v1/algorithms/{algorithm.name}/versions"
+    if is_owner and is_public is None and (published or "").lower() != "true":
 
-    def find(limit: int, offset: int) -> list[Any]:
-        return releases.newest_first(services.database, algorithm, limit=limit, offset=offset, is_public=is_public)
+        def find_all(limit: int, offset: int) -> list[tuple[Build, Release | None]]:
+            return releases.builds_and_releases(services.database, algorithm, limit=limit, offset=offset)
 
-    return paged(
-        f"/v1/algorithms/{algorithm.name}/versions",
-        limit,
-        marker,
-        find,
-        lambda release: wire.algorithm_object(algorithm, build=release.build, release=release),
-    )
+        return paged(
+            path,
+            limit,
+            marker,
+            find_all,
+            lambda one: wire.algorithm_object(algorithm, build=one[0], release=one[1]),
+        )
+
+    def find(limit: int, offset: int) -> list[Release]:
+        wanted = is_public if is_owner else True
+        return releases.newest_first(services.database, algorithm, limit=limit, offset=offset, is_public=wanted)
+
+    return paged(path, limit, marker, find, lambda one: wire.algorithm_object(algorithm, build=one.build, release=one))
 
 
-@get(f"{ROOT}/versions/{{selector:str}}", opt={"scope": "call", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/versions/{{selector:str}}", opt={"scope": "call or view", "deploys": True}, sync_to_thread=True)
 def show_version(services: Services, actor: Actor, owner: str, name: str, selector: str) -> dict[str, Any]:
     """Show one version, by commit or by number."""
     algorithm = seen(services, actor, owner, name)
@@ -95,7 +107,7 @@ def publish(
     return wire.algorithm_object(algorithm, build=build, release=release)
 
 
-@get(f"{ROOT}/releases", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/releases", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def list_releases(
     services: Services, actor: Actor, owner: str, name: str, limit: int = 50, marker: str | None = None
 ) -> dict[str, Any]:
@@ -116,7 +128,7 @@ def list_releases(
     )
 
 
-@get(f"{ROOT}/live", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/live", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def live(services: Services, actor: Actor, owner: str, name: str) -> wire.DeploymentView:
     """Show what has the traffic."""
     algorithm = seen(services, actor, owner, name, own=True)
@@ -126,7 +138,7 @@ def live(services: Services, actor: Actor, owner: str, name: str) -> wire.Deploy
     return wire.deployment_view(found, live=found)
 
 
-@get(f"{ROOT}/deployments", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/deployments", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def list_deployments(
     services: Services, actor: Actor, owner: str, name: str, limit: int = 50, marker: str | None = None
 ) -> dict[str, Any]:
@@ -161,7 +173,7 @@ def roll_out(services: Services, actor: Actor, owner: str, name: str, body: byte
     return wire.deployment_view(begun, live=deployments.live(services.database, algorithm))
 
 
-@get(f"{ROOT}/deployments/{{deployment_id:str}}", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/deployments/{{deployment_id:str}}", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def show_deployment(services: Services, actor: Actor, owner: str, name: str, deployment_id: str) -> wire.DeploymentView:
     """Show a deployment."""
     algorithm = seen(services, actor, owner, name, own=True)

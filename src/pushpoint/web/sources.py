@@ -6,7 +6,6 @@ is right, an algorithm that does not exist and one that does look the same.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import secrets
@@ -32,7 +31,7 @@ PATIENCE = 8.0
 _PUSHES = {"push", "Push Hook"}
 
 
-@get(f"{ROOT}/source", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/source", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def show(services: Services, actor: Actor, owner: str, name: str) -> wire.SourceView:
     """Show the repository on a git host that an algorithm is built from; 404 where the platform hosts it."""
     algorithm = seen(services, actor, owner, name, own=True)
@@ -59,12 +58,10 @@ def put(services: Services, actor: Actor, owner: str, name: str, body: bytes) ->
     return _view(services, algorithm, sources.need(services.database, algorithm), secret)
 
 
-@delete(f"{ROOT}/source", opt={"scope": "manage"})
-async def remove(services: Services, actor: Actor, owner: str, name: str) -> None:
+@delete(f"{ROOT}/source", opt={"scope": "manage"}, sync_to_thread=True)
+def remove(services: Services, actor: Actor, owner: str, name: str) -> None:
     """Host an algorithm on the platform again, with what was fetched."""
-    # Of three handlers of one path, Litestar (2.25) wraps the first one's `sync_to_thread` three times and unwraps two.
-    algorithm = await asyncio.to_thread(seen, services, actor, owner, name, own=True)
-    await asyncio.to_thread(sources.remove, services.database, actor, algorithm)
+    sources.remove(services.database, actor, seen(services, actor, owner, name, own=True))
 
 
 @post(f"{ROOT}/source/secret", opt={"scope": "manage"}, sync_to_thread=True, status_code=200)
@@ -84,7 +81,7 @@ def reset(services: Services, actor: Actor, owner: str, name: str) -> wire.Commi
     return wire.Commit(commit=commit)
 
 
-@get(f"{ROOT}/scm/status", opt={"scope": "manage", "deploys": True}, sync_to_thread=True)
+@get(f"{ROOT}/scm/status", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def status(services: Services, actor: Actor, owner: str, name: str) -> dict[str, Any]:
     """Look whether the platform can fetch an algorithm's source, and say where its webhook goes."""
     algorithm = seen(services, actor, owner, name, own=True)

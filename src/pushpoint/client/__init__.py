@@ -21,6 +21,7 @@ import msgspec
 import stamina
 
 from pushpoint import errors, wire
+from pushpoint.client.accounts import Accounts
 from pushpoint.digests import OCTETS, Descriptor, Digest
 from pushpoint.names import AlgorithmName, DataPath, Reference
 
@@ -45,6 +46,7 @@ _PLAIN = {
         errors.Superseded,
         errors.NotFound,
         errors.Unavailable,
+        errors.Overloaded,
     )
 }
 _BY_STATUS: dict[int, type[errors.Error]] = {
@@ -53,7 +55,7 @@ _BY_STATUS: dict[int, type[errors.Error]] = {
     404: errors.NotFound,
     409: errors.Conflict,
     422: errors.IntegrityError,
-    429: errors.Unavailable,
+    429: errors.Overloaded,
 }
 
 
@@ -127,6 +129,11 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    @property
+    def accounts(self) -> Accounts:
+        """Users, organizations, keys and secrets."""
+        return Accounts(self)
 
     # -- accounts and algorithms ----------------------------------------------------------------------------
 
@@ -494,6 +501,11 @@ class Client:
             return msgspec.json.decode(answer.content, type=kind)
         except msgspec.DecodeError as error:
             raise self._strange() from error
+
+    def _do(self, method: str, path: str, *, json: object = None) -> None:
+        headers = {} if json is None else {"content-type": "application/json"}
+        content = b"" if json is None else wire.encode(json)
+        self._checked(self._send(method, path, headers=headers, content=content))
 
     def _pages(self, path: str, kind: type[T]) -> Iterator[T]:
         following = f"{path}?limit=200"

@@ -1,0 +1,115 @@
+"""Who is asking: keys, tokens of running calls, passwords. What was found is remembered until something changes.
+
+A key that was revoked ends at once where this process revoked it, and within `AGE` where another one did.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from datetime import UTC, datetime
+
+import structlog
+
+from pushpoint.databases import Database, changes
+from pushpoint.errors import Unavailable
+from pushpoint.records import EVERYDAY, Actor
+from pushpoint.registry import accounts, keys, organizations
+from pushpoint.serving import tokens
+
+AGE = 0.5
+"""Seconds for which a key that was found is not looked up again."""
+NOTED = 10.0
+"""Seconds between two times at which the last use of keys is written down."""
+GUESSES, GUESSING = 5, 60.0
+"""Wrong passwords of one user, and the seconds within which no more are looked at."""
+_MOST = 10_000  # remembered keys, and users with wrong passwords
+
+log = structlog.get_logger()
+
+
+class Identities:
+    """Finds actors; may be used from any thread."""
+
+    def __init__(self, database: Database, running: tokens.Tokens) -> None:
+        self._database, self._running = database, running
+        self._found: dict[bytes, tuple[Actor, int, float]] = {}
+        self._used: dict[str, datetime] = {}
+        self._guesses: dict[str, list[float]] = {}
+        self._guessing = threading.BoundedSemaphore(2)  # so that guessing takes one core at most
+        self._stop = threading.Event()
+        self._noting = threading.Thread(target=self._note, name="keys", daemon=True)
+        self._noting.start()
+
+    def of_key(self, key: str) -> Actor | None:
+        """Say who acts with a key, or with the token of a call that is running.
+
+        Returns:
+            The actor, or none if it is unknown, revoked or over.
+        """
+        if key.startswith(tokens.PREFIX):
+            return self._running.find(key)
+        hashed, now, state = (
+            hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest(),
+            time.monotonic(),
+            changes(self._database),
+        )
+        actor, then, until = self._found.get(hashed, (None, 0, 0.0))
+        if actor is None or then != state or now > until:
+            actor = keys.authenticate(self._database, key)
+            if actor is None:
+                self._found.pop(hashed, None)
+                return None
+            if len(self._found) >= _MOST:
+                self._found.clear()
+            self._found[hashed] = (actor, state, now + AGE)
+        self._used[actor.key_id] = datetime.now(UTC)
+        return actor
+
+    def of_password(self, name: str, password: str) -> Actor | None:
+        """Say which user has this password. Takes some 50 ms; never on the loop.
+
+        Returns:
+            The actor, or none if there is no such user, or it is another password.
+
+        Raises:
+            Unavailable: Too many passwords of this user were wrong.
+        """
+        now = time.monotonic()
+        recent = [then for then in self._guesses.get(name, ()) if now - then < GUESSING]
+        if len(recent) >= GUESSES:
+            raise Unavailable(f"too many wrong passwords; wait, or use a key of {name}'s", retry_after=GUESSING)
+        with self._guessing:
+            account = accounts.with_password(self._database, name, password)
+        if account is None:
+            if len(self._guesses) >= _MOST:
+                self._guesses.clear()
+            self._guesses[name] = [*recent, now]
+            return None
+        self._guesses.pop(name, None)
+        return Actor(account=account, scopes=EVERYDAY, organizations=organizations.of_account(self._database, account))
+
+    def last_used(self, key: str) -> datetime | None:
+        """Say when a key was last used, if that is not written down yet.
+
+        Returns:
+            The time, or none.
+        """
+        return self._used.get(key)
+
+    def close(self) -> None:
+        """Write down what is not written yet."""
+        self._stop.set()
+        self._noting.join()
+
+    def _note(self) -> None:
+        stopped = False
+        while not stopped:
+            stopped = self._stop.wait(NOTED)
+            used, self._used = self._used, {}
+            if used:
+                try:
+                    keys.note_used(self._database, used)
+                except Exception:  # it is for people to look at; calls go on
+                    log.exception("the last use of keys was not written down")

@@ -1,0 +1,53 @@
+"""Writing down what calls leave behind, beside the calls: nobody waits for it, and a flood of it is cut off."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+import structlog
+
+from pushpoint.databases import Database
+from pushpoint.records import FailedCall, Insight
+from pushpoint.registry import reports
+
+PAUSE = 0.5
+"""Seconds between two times at which something is written down."""
+MOST = 1000
+"""Things that wait to be written down; more than these are dropped, and that is logged."""
+
+log = structlog.get_logger()
+
+
+class Reports:
+    """Takes reports of calls; may be used from any thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: queue.Queue[FailedCall | Insight] = queue.Queue(MOST)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="reports", daemon=True)
+        self._thread.start()
+
+    def add(self, one: FailedCall | Insight) -> None:
+        """Have something written down soon."""
+        try:
+            self._waiting.put_nowait(one)
+        except queue.Full:
+            log.warning("too many reports of calls at once; some are dropped")
+
+    def close(self) -> None:
+        """Write down what still waits."""
+        self._stop.set()
+        self._thread.join()
+
+    def _write(self) -> None:
+        stopped = False
+        while not stopped:
+            stopped = self._stop.wait(PAUSE)
+            found = [self._waiting.get_nowait() for _ in range(self._waiting.qsize())]
+            if found:
+                try:
+                    reports.keep(self._database, found)
+                except Exception:  # they are for people to look at; calls go on
+                    log.exception("reports of calls were not written down")

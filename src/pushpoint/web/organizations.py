@@ -1,0 +1,139 @@
+"""Organizations: accounts that several users act for. To anybody else they look absent.
+
+Source:
+    Platform API, section 2.10. The Python client wants empty answers from `edit_org` and `invite_to_org`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Response, delete, get, post, put
+
+from pushpoint import wire
+from pushpoint.errors import InvalidRequest, NotFound, Refused
+from pushpoint.records import Account, Actor
+from pushpoint.registry import accounts, keys, organizations
+from pushpoint.serving import Services
+from pushpoint.web.guards import KNOWN
+from pushpoint.web.paging import paged
+from pushpoint.web.users import MANAGES, details, issued, keys_of
+
+ROOT = "/v1/organizations/{organization:str}"
+_DETAILS = ("org_label", "org_contact_name", "org_email", "org_url", "type_id")
+
+
+@get("/v1/organization/types", opt={"scope": KNOWN}, sync_to_thread=False)
+def types() -> list[dict[str, str]]:
+    """List the types of organizations; here they make no difference."""
+    return wire.ORGANIZATION_TYPES
+
+
+@post("/v1/organizations", opt={"scope": "admin"}, sync_to_thread=True, status_code=200)
+def create(services: Services, actor: Actor, body: bytes) -> dict[str, Any]:
+    """Create an organization; the admin key's account is its first owner."""
+    asked = wire.lenient(body)
+    name = asked.get("org_name")
+    if not isinstance(name, str):
+        raise InvalidRequest("an organization needs an `org_name`; add it")
+    account = accounts.create(
+        services.database,
+        name,
+        is_organization=True,
+        details=details(asked, _DETAILS),
+        owner=actor.account,
+        actor=actor.account.name,
+    )
+    return wire.organization_object(account)
+
+
+@get("/v1/organizations", opt={"scope": "view or admin"}, sync_to_thread=True)
+def list_organizations(services: Services, actor: Actor, limit: int = 50, marker: str | None = None) -> dict[str, Any]:
+    """List the organizations that the key's account is in; with an admin key, all."""
+
+    def find(limit: int, offset: int) -> list[Account]:
+        if "admin" in actor.scopes:
+            return accounts.every(services.database, is_organization=True, limit=limit, offset=offset)
+        names = sorted(actor.organizations)[offset : offset + limit]
+        return [accounts.find(services.database, name) for name in names]
+
+    return paged("/v1/organizations", limit, marker, find, wire.organization_object)
+
+
+@get(ROOT, opt={"scope": "view or admin"}, sync_to_thread=True)
+def show(services: Services, actor: Actor, organization: str) -> dict[str, Any]:
+    """Show an organization."""
+    return wire.organization_object(_seen(services, actor, organization))
+
+
+@put(ROOT, opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
+def change(services: Services, actor: Actor, organization: str, body: bytes) -> None:
+    """Change what an organization says of itself."""
+    account = _owned(services, actor, organization)
+    accounts.change(services.database, account, details(wire.lenient(body), _DETAILS), actor=actor.account.name)
+
+
+@delete(ROOT, opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
+def remove(services: Services, actor: Actor, organization: str) -> None:
+    """Delete an organization that owns nothing any more."""
+    accounts.remove(services.database, _owned(services, actor, organization), actor=actor.account.name)
+
+
+@get(f"{ROOT}/members", opt={"scope": "view or admin"}, sync_to_thread=True)
+def list_members(services: Services, actor: Actor, organization: str) -> dict[str, Any]:
+    """List the members, and who of them are owners."""
+    account = _seen(services, actor, organization)
+    found = [
+        {"username": member.name, "is_owner": member.is_owner}
+        for member in organizations.every_member(services.database, account)
+    ]
+    return wire.page(found, marker=None, link=None)
+
+
+@put(f"{ROOT}/members/{{username:str}}", opt={"scope": MANAGES}, sync_to_thread=True)
+def add_member(services: Services, actor: Actor, organization: str, username: str, body: bytes) -> Response[bytes]:
+    """Make a user a member, with `{"is_owner": true}` an owner; 201 if they were none, 200 otherwise."""
+    account = _owned(services, actor, organization)
+    member = accounts.find(services.database, username, is_organization=False)
+    is_owner = wire.lenient(body).get("is_owner") is True
+    is_new = organizations.add(services.database, account, member, is_owner=is_owner, actor=actor.account.name)
+    return Response(b"", status_code=201 if is_new else 200, media_type="application/json")
+
+
+@delete(f"{ROOT}/members/{{username:str}}", opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
+def remove_member(services: Services, actor: Actor, organization: str, username: str) -> None:
+    """Take a user out of an organization; its last owner stays."""
+    account = _owned(services, actor, organization)
+    member = accounts.find(services.database, username, is_organization=False)
+    organizations.remove(services.database, account, member, actor=actor.account.name)
+
+
+@get(f"{ROOT}/keys", opt={"scope": MANAGES}, sync_to_thread=True)
+def list_keys(services: Services, actor: Actor, organization: str) -> dict[str, Any]:
+    """List the keys that belong to the organization itself."""
+    return keys_of(services, _owned(services, actor, organization))
+
+
+@post(f"{ROOT}/keys", opt={"scope": MANAGES}, sync_to_thread=True, status_code=200)
+def issue_key(services: Services, actor: Actor, organization: str, body: bytes) -> dict[str, Any]:
+    """Make a key that belongs to the organization itself; it is shown this once."""
+    return issued(services, actor, _owned(services, actor, organization), body)
+
+
+@delete(f"{ROOT}/keys/{{key_id:str}}", opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
+def revoke_key(services: Services, actor: Actor, organization: str, key_id: str) -> None:
+    """End a key of the organization, at once."""
+    keys.revoke(services.database, _owned(services, actor, organization), key_id, actor=actor.account.name)
+
+
+def _seen(services: Services, actor: Actor, name: str) -> Account:
+    if "admin" not in actor.scopes and name not in actor.owners:
+        raise NotFound(f"there is no organization {name}; check the name")
+    return accounts.find(services.database, name, is_organization=True)
+
+
+def _owned(services: Services, actor: Actor, name: str) -> Account:
+    account = _seen(services, actor, name)
+    if "admin" not in actor.scopes and not organizations.is_owner(services.database, account, actor.account):
+        raise Refused(f"only owners of {name} may do this; ask one, or use an admin key")
+    return account

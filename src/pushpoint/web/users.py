@@ -1,0 +1,174 @@
+"""Users and their keys. A user sees and changes themselves; everything else takes an admin key.
+
+Source:
+    Platform API, section 2.10.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import delete, get, post, put
+
+from pushpoint import wire
+from pushpoint.errors import AlreadyExists, InvalidRequest, NotFound, Refused
+from pushpoint.records import SCOPES, Account, Actor
+from pushpoint.registry import accounts, algorithms, keys
+from pushpoint.serving import Services
+from pushpoint.web.paging import paged
+
+MANAGES = "manage or admin"
+_LONGEST = 300
+_DETAILS = ("email", "fullname", "company_name", "company_role")
+
+
+@post("/v1/users", opt={"scope": "admin"}, sync_to_thread=True, status_code=200)
+def create(services: Services, actor: Actor, body: bytes) -> dict[str, Any]:
+    """Create a user; with `password` they can use git without a key. A `passwordHash` is not kept."""
+    asked = wire.lenient(body)
+    name = asked.get("username")
+    if not isinstance(name, str):
+        raise InvalidRequest("a user needs a `username`; add it")
+    account = accounts.create(services.database, name, details=details(asked, _DETAILS), actor=actor.account.name)
+    if asked.get("password"):
+        accounts.set_password(services.database, account, str(asked["password"]), actor=actor.account.name)
+    return wire.user_object(account)
+
+
+@get("/v1/users", opt={"scope": "admin"}, sync_to_thread=True)
+def list_users(services: Services, actor: Actor, limit: int = 50, marker: str | None = None) -> dict[str, Any]:
+    """List the users."""
+
+    def find(limit: int, offset: int) -> list[Account]:
+        return accounts.every(services.database, is_organization=False, limit=limit, offset=offset)
+
+    return paged("/v1/users", limit, marker, find, wire.user_object)
+
+
+@get("/v1/users/{username:str}", opt={"scope": "view or admin"}, sync_to_thread=True)
+def show(services: Services, actor: Actor, username: str) -> dict[str, Any]:
+    """Show a user."""
+    return wire.user_object(user(services, actor, username))
+
+
+@put("/v1/users/{username:str}", opt={"scope": MANAGES}, sync_to_thread=True)
+def change(services: Services, actor: Actor, username: str, body: bytes) -> dict[str, Any]:
+    """Change what a user says of themselves."""
+    account = user(services, actor, username)
+    asked = wire.lenient(body)
+    if asked.get("username", username) != username:
+        raise InvalidRequest("a user's name stays; leave `username` out, or repeat it")  # code 3007 of old
+    accounts.change(services.database, account, details(asked, _DETAILS), actor=actor.account.name)
+    return wire.user_object(accounts.find(services.database, username))
+
+
+@put("/v1/users/{username:str}/password", opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
+def set_password(services: Services, actor: Actor, username: str, body: bytes) -> None:
+    """Give a user a password for git, with `{"password": ...}`."""
+    account = user(services, actor, username)
+    accounts.set_password(
+        services.database, account, wire.decode(body, wire.NewPassword).password, actor=actor.account.name
+    )
+
+
+@delete("/v1/users/{username:str}", opt={"scope": "admin"}, sync_to_thread=True, status_code=204)
+def remove(services: Services, actor: Actor, username: str) -> None:
+    """Delete a user who owns nothing any more; their keys end."""
+    accounts.remove(services.database, user(services, actor, username), actor=actor.account.name)
+
+
+@get("/v1/users/{username:str}/algorithms", opt={"scope": "call or view"}, sync_to_thread=True)
+def list_algorithms(
+    services: Services, actor: Actor, username: str, limit: int = 50, marker: str | None = None
+) -> dict[str, Any]:
+    """List the algorithms of a user or an organization that the key may see."""
+
+    def find(limit: int, offset: int) -> list[Any]:
+        return algorithms.of_owner(services.database, actor, username, limit=limit, offset=offset)
+
+    return paged(f"/v1/users/{username}/algorithms", limit, marker, find, wire.algorithm_object)
+
+
+@get("/v1/users/{username:str}/keys", opt={"scope": MANAGES}, sync_to_thread=True)
+def list_keys(services: Services, actor: Actor, username: str) -> dict[str, Any]:
+    """List a user's keys: what they are good for, and when each was last used; never the keys themselves."""
+    return keys_of(services, user(services, actor, username))
+
+
+@post("/v1/users/{username:str}/keys", opt={"scope": MANAGES}, sync_to_thread=True, status_code=200)
+def issue_key(services: Services, actor: Actor, username: str, body: bytes) -> dict[str, Any]:
+    """Make a key for a user; it is shown this once."""
+    return issued(services, actor, user(services, actor, username), body)
+
+
+@delete("/v1/users/{username:str}/keys/{key_id:str}", opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
+def revoke_key(services: Services, actor: Actor, username: str, key_id: str) -> None:
+    """End a key, at once."""
+    keys.revoke(services.database, user(services, actor, username), key_id, actor=actor.account.name)
+
+
+def user(services: Services, actor: Actor, username: str) -> Account:
+    """Find the user that a path names.
+
+    Returns:
+        The user.
+
+    Raises:
+        NotFound: There is none whom the actor may see.
+    """
+    if "admin" not in actor.scopes and username != actor.account.name:
+        raise NotFound(f"there is no user {username}; check the name")
+    return accounts.find(services.database, username, is_organization=False)
+
+
+def details(asked: dict[str, Any], names: tuple[str, ...]) -> dict[str, object]:
+    """Pick what an account says of itself out of a request.
+
+    Returns:
+        The texts that are there.
+
+    Raises:
+        InvalidRequest: One of them is not a text, or is too long.
+    """
+    found = {name: asked[name] for name in names if asked.get(name) is not None}
+    for name, value in found.items():
+        if not isinstance(value, str) or len(value) > _LONGEST:
+            raise InvalidRequest(f"`{name}` is a text of at most {_LONGEST} characters; shorten it")
+    return found
+
+
+def keys_of(services: Services, account: Account) -> dict[str, Any]:
+    """Show the keys of an account.
+
+    Returns:
+        One page, which has them all.
+    """
+    last_used = services.identities.last_used
+    found = [wire.key_object(key, used=last_used(key.id)) for key in keys.of_account(services.database, account)]
+    return wire.page(found, marker=None, link=None)
+
+
+def issued(services: Services, actor: Actor, account: Account, body: bytes) -> dict[str, Any]:
+    """Make a key that can do no more than the one that asks for it.
+
+    Returns:
+        The key, with itself.
+
+    Raises:
+        Refused: It could do more.
+    """
+    asked = wire.new_key(wire.lenient(body))
+    if "admin" not in actor.scopes:
+        if not actor.may_touch_all or "admin" in asked.scopes or not asked.scopes & SCOPES <= actor.scopes:
+            raise Refused("a key cannot make one that may do more than itself; use one that may, or an admin key")
+        if len(keys.of_account(services.database, account)) >= keys.MOST:
+            raise AlreadyExists(f"{account.name} has {keys.MOST} keys; revoke some first")
+    key, made = keys.issue(
+        services.database,
+        account,
+        label=asked.label,
+        scopes=asked.scopes,
+        patterns=asked.patterns,
+        actor=actor.account.name,
+    )
+    return wire.key_object(made) | {"api_key": key}

@@ -1,0 +1,91 @@
+"""JSON to values and back; what is wrong with it is an error that names the place."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from pushpoint.errors import InvalidRequest, Unavailable
+
+T = TypeVar("T")
+
+JSON = Any
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """Read JSON as a value of one of the shapes below.
+
+    Returns:
+        The value.
+
+    Raises:
+        InvalidRequest: The body is not such JSON; the message names the place.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is not what this route takes: {error}; see the HTTP reference") from error
+
+
+def convert(value: object, kind: type[T]) -> T:
+    """Read what was JSON as a value of one of the shapes below.
+
+    Returns:
+        The value.
+
+    Raises:
+        InvalidRequest: It is no such value; the message names the place.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"the body is not what this route takes: {error}; see the HTTP reference") from error
+
+
+def encode(value: object) -> bytes:
+    """Write compact JSON.
+
+    Returns:
+        UTF-8 bytes.
+
+    Source:
+        The Node client's suite compares bodies as text.
+    """
+    return msgspec.json.encode(value)
+
+
+def checked(text: bytes) -> bytes:
+    """Insist that `text` is one JSON value, before it becomes part of another.
+
+    Returns:
+        The same text.
+
+    Raises:
+        Unavailable: It is not; only an algorithm that speaks to the platform itself can do that.
+    """
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except msgspec.DecodeError as error:
+        raise Unavailable("the algorithm's answer is not JSON; tell its owner") from error
+    return text
+
+
+def lenient(body: bytes) -> dict[str, JSON]:
+    """Read a management request's body as old clients send it: empty, form-encoded, or a JSON object.
+
+    Returns:
+        The object; empty where the body is not JSON.
+
+    Raises:
+        InvalidRequest: It is JSON, but no object.
+
+    Source:
+        The Python client 2.0.5 form-encodes the names of keys alone in `Algorithm.update`; nothing can be read off it.
+    """
+    if not body.lstrip().startswith((b"{", b"[", b'"')):
+        return {}
+    found = decode(body, object)
+    if not isinstance(found, dict):
+        raise InvalidRequest("the body is not a JSON object; see the HTTP reference")
+    return found

@@ -1,0 +1,200 @@
+"""Accounts and keys, in the old platform's shapes and in ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from pushpoint.errors import InvalidRequest
+from pushpoint.records import (
+    ANY_ALGORITHM,
+    EVERYDAY,
+    Account,
+    Key,
+)
+from pushpoint.wire.codec import JSON, convert
+from pushpoint.wire.legacy import moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserView:
+    """A user, as our client reads the old shape."""
+
+    username: str
+    email: str
+    fullname: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganizationView:
+    """An organization, as our client reads the old shape."""
+
+    org_name: str
+    org_label: str
+    org_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberView:
+    """A member of an organization."""
+
+    username: str
+    is_owner: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretView:
+    """A secret, as our client reads the old shape."""
+
+    id: str
+    secret_key: str
+    description: str
+    modified: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPassword:
+    """Ask for a password for git."""
+
+    password: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """Ask for a key."""
+
+    label: str
+    scopes: frozenset[str]
+    patterns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyView:
+    """A key, as our client reads it; with itself when it was just made."""
+
+    id: str
+    key_label: str
+    api_key_mask: str
+    owner_name: str
+    scopes: list[str]
+    created_at: str
+    last_used_at: str | None = None
+    api_key: str | None = None
+    permissions: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountView:
+    """Whose key this is, and which organizations that account is in."""
+
+    name: str
+    scopes: list[str]
+    organizations: list[str] = field(default_factory=list)
+
+
+def user_object(account: Account) -> dict[str, JSON]:
+    """Show a user (platform API, section 2.10).
+
+    Returns:
+        Its shape on the wire.
+    """
+    found = {"id": account.id, "username": account.name, "email": "", "fullname": ""} | dict(account.details)
+    return found | {"self_link": f"/v1/users/{account.name}", "resource_type": "user"}
+
+
+ORGANIZATION_TYPES = [
+    {"id": str(uuid5(NAMESPACE_URL, f"pushpoint:organization-type:{name}")), "name": name}
+    for name in ("basic", "legacy", "pro")
+]
+
+"""The old platform's types; its clients look up an id by name before they create an organization."""
+
+
+def organization_object(account: Account) -> dict[str, JSON]:
+    """Show an organization (platform API, section 2.10).
+
+    Returns:
+        Its shape on the wire.
+    """
+    found = {
+        "id": account.id,
+        "org_name": account.name,
+        "org_label": account.name,
+        "org_contact_name": "",
+        "org_email": "",
+        "org_url": "",
+        "type_id": ORGANIZATION_TYPES[0]["id"],
+        "created_at": moment(account.created),
+    }
+    links = {"self_link": f"/v1/organizations/{account.name}", "resource_type": "organization"}
+    return found | dict(account.details) | links
+
+
+def new_key(asked: dict[str, JSON]) -> NewKey:
+    """Read what a key is to be good for: our `scopes`, or the old platform's `permissions` (section 2.10).
+
+    Returns:
+        What is asked for; without either, a key for everything but accounts.
+
+    Raises:
+        InvalidRequest: It cannot be read, or asks for what is not offered.
+    """
+    label, scopes, patterns = asked.get("key_label") or "", asked.get("scopes"), asked.get("patterns")
+    old = asked.get("permissions") or {}
+    if not isinstance(old, dict) or not isinstance(label, str):
+        raise InvalidRequest("`permissions` is an object and `key_label` a text; see the HTTP reference")
+    if old.get("allow_web_algo") or old.get("referer_host"):
+        raise InvalidRequest("keys for web pages are not offered; leave `allow_web_algo` and `referer_host` out")
+    if scopes is None and asked.get("key_type") == "PlatformAdminKey":
+        scopes = ["admin"]
+    elif scopes is None and old:
+        given = [scope for scope, names in _PERMISSIONS.items() if any(old.get(name) for name in names)]
+        scopes = given
+    patterns = patterns if patterns is not None else old.get("algo_acl")
+    found = {"label": label, "scopes": sorted(EVERYDAY) if scopes is None else scopes}
+    return convert(found | {"patterns": patterns or [ANY_ALGORITHM]}, NewKey)
+
+
+_PERMISSIONS = {
+    "call": ("allow_algo",),
+    "read": ("allow_data", "allow_data_write"),
+    "data": ("allow_data_write",),
+    "manage": ("allow_algo_management",),
+}
+
+
+def key_object(key: Key, *, used: datetime | None = None) -> dict[str, JSON]:
+    """Show a key, without itself (platform API, section 2.10).
+
+    Args:
+        key: What to show.
+        used: When it was last used, if that is newer than what the key says.
+
+    Returns:
+        Its shape on the wire, with ours beside it: `id`, `scopes`, `last_used_at`.
+    """
+    last = used or key.last_used
+    kind = (
+        "PlatformAdminKey" if "admin" in key.scopes else "ManagementKey" if "manage" in key.scopes else "AlgorithmKey"
+    )
+    found = {
+        "id": key.id,
+        "username": key.owner,
+        "owner_name": key.owner,
+        "key_label": key.label,
+        "key_type": kind,
+        "api_key_mask": key.mask,
+        "created_at": moment(key.created),
+        "scopes": sorted(key.scopes),
+        "permissions": {
+            "allow_data": "read" in key.scopes,
+            "allow_data_write": "data" in key.scopes,
+            "allow_algo": "call" in key.scopes,
+            "allow_web_algo": False,
+            "allow_algo_management": "manage" in key.scopes,
+            "algo_acl": list(key.patterns),
+        },
+    }
+    return found | ({"last_used_at": moment(last)} if last else {})
