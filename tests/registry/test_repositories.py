@@ -117,3 +117,18 @@ def test_a_replaced_commit_is_built_as_what_its_name_says(repository: Path, tmp_
 def test_a_repository_has_room_for_so_many_branches(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repositories, "MOST_REFS", 3)
     assert [repositories.has_room(repository, more) for more in (0, 2, 3)] == [True, True, False]
+
+
+def test_a_commit_that_is_a_bomb_is_left_out_of_the_log(repository: Path) -> None:
+    who = {f"GIT_{who}_{what}": "x@y" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    tree = write(repository, "mktree")
+    made = str(repositories.head(repository))
+    for message in (b"small", b"x" * (17 << 10), b"last"):
+        parents = ["-p", made]
+        made = (
+            git.run(["commit-tree", tree, *parents], directory=repository, variables=who, stdin=message)
+            .decode()
+            .strip()
+        )
+    git.run(["update-ref", "refs/heads/master", made], directory=repository)
+    assert [one["message"] for one in repositories.log(repository)] == ["last", "small", "Template"]
