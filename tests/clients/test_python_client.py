@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -313,6 +314,18 @@ def test_a_collection_and_its_files(client: Any, tmp_path: Path) -> None:
         directory.delete()
     assert directory.delete(force=True) is True
     assert directory.exists() is False
+
+
+def test_environments_and_their_template(client: Any, tmp_path: Path) -> None:
+    languages = client.get_supported_languages()
+    assert [language["name"] for language in languages] == ["anaconda3", "python3"]
+    for language in languages:
+        found = client.get_environment(language["name"])["environments"]
+        assert found[0]["display_name"] == "Python {}.{}".format(*sys.version_info[:2])
+    assert "error" in client.get_environment("python2")
+    for specification in (found[0]["environment_specification_id"], "36fd467e-fbfe-4ea6-aa66-df3f403b7132"):
+        client.get_template(specification, str(tmp_path / specification))
+        assert any(path.is_file() for path in (tmp_path / specification).rglob("*.py")), list(tmp_path.rglob("*"))
 
 
 def test_access_lists(front: Front, client: Any) -> None:

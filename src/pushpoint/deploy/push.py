@@ -8,6 +8,7 @@ of the ML repository: the newest commit wins.
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from pushpoint import git
 from pushpoint import manifest as manifests
 from pushpoint.client import Client
 from pushpoint.config import GitLogin
+from pushpoint.deploy import adk
 from pushpoint.deploy.hosting import remote_of
 from pushpoint.deploy.plan import Plan, comes_later
 from pushpoint.digests import describe
@@ -67,7 +69,7 @@ def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report, logi
                     return commit
                 git.run(["reset", "--quiet", "--hard", tip], directory=clone)
                 _refuse_to_go_back(plan, clone)
-            commit = _commit(plan, manifest, clone, tip)
+            commit = _commit(plan, manifest, clone, tip, report)
             try:
                 git.run(["push", "--quiet", "origin", f"{commit}:refs/heads/{branch}"], directory=clone, remote=remote)
             except PushRejected:
@@ -96,11 +98,7 @@ def _pushed_before(manifest: Manifest, clone: Path, tip: str) -> str:
 
 def _refuse_to_go_back(plan: Plan, clone: Path) -> None:
     # Where this checkout does not hold the other commit (it was made after the checkout), the commits' times decide.
-    try:
-        text = (clone / manifests.FILE).read_text(encoding="utf-8")
-        there = manifests.read(text)
-    except (OSError, UnicodeDecodeError, ConfigError):
-        return
+    there = _before(clone / manifests.FILE)
     if plan.force or there is None or there.source.repository != plan.source.repository:
         return
     known = git.has_commit(Path(plan.root), there.source.commit)
@@ -112,30 +110,38 @@ def _refuse_to_go_back(plan: Plan, clone: Path) -> None:
         )
 
 
-def lay_out(plan: Plan, manifest: Manifest, place: Path) -> None:
+def lay_out(plan: Plan, manifest: Manifest, place: Path, *, report: Report) -> None:
     """Make a folder hold what a release is made of: the commit's inference code and the manifest.
 
     Args:
         plan: Says which commit and which folder in it; without a folder, the code in `place` stays.
         manifest: The manifest; keys of other tools are taken over from those it replaces.
         place: A folder, perhaps a clone of the algorithm's repository. The one beside it named `commit` is used too.
+        report: Told what else was changed.
     """
     file = place / manifests.FILE
     previous = describe(file).digest if file.is_file() and not file.is_symlink() else None
-    extra = _others(file)
+    before, extra = _before(file), _others(file)
     if plan.inference:
         folder = _inference_code(plan, place.with_name("commit"))
-        extra = _others(folder / manifests.FILE) | extra
+        committed = _others(folder / manifests.FILE)
+        extra = committed | extra | {key: committed[key] for key in adk.LISTS if key in committed}
         for path in place.iterdir():
             if path.name != ".git" and path.name not in KEPT:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         shutil.copytree(folder, place, symlinks=True, ignore=_IGNORED, dirs_exist_ok=True)
+    if (place / adk.MARKER).exists():
+        extra = adk.name_model(extra, manifest, plan.model_path, before)
+        frozen = place / adk.FROZEN
+        if os.path.lexists(frozen):
+            adk.freeze_again(frozen, manifest, plan.model_path, before)
+            report.line(f"{adk.FROZEN} names the new model, and is sealed anew")
     file.unlink(missing_ok=True)  # a link there must not be followed
     file.write_text(manifests.write(replace(manifest, previous=previous, extra=extra)), encoding="utf-8")
 
 
-def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str) -> str:
-    lay_out(plan, manifest, clone)
+def _commit(plan: Plan, manifest: Manifest, clone: Path, tip: str, report: Report) -> str:
+    lay_out(plan, manifest, clone, report=report)
     git.run(["add", "--all", "--force", "--", "."], directory=clone)
     tree = git.text(["write-tree"], directory=clone)
     when = f"{int(manifest.created.timestamp())} +0000"
@@ -194,6 +200,13 @@ def _inference_code(plan: Plan, place: Path) -> Path:
         isolated=False,
     )
     return place / str(plan.inference)
+
+
+def _before(file: Path) -> Manifest | None:
+    try:
+        return None if file.is_symlink() else manifests.read(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ConfigError):
+        return None
 
 
 def _others(file: Path) -> dict[str, manifests.JSON]:

@@ -24,8 +24,10 @@ def upload(plan: Plan, model: Descriptor, path: str, *, client: Client, report: 
         report.line("the platform has these bytes; 0 bytes sent")
         return str(target)
     with report.progress("uploading", model.size) as progress:
-        client.put(target, Path(path), model, progress=progress)
-    report.line(f"{model.size:,} bytes sent to {target}")
+        sent = client.put(target, Path(path), model, progress=progress)
+    there = model.size - sent
+    went_on = f"; {there:,} were there from an attempt that was broken off" if there > 0 else ""
+    report.line(f"{sent:,} bytes sent to {target}{went_on}")
     return str(target)
 
 

@@ -20,6 +20,7 @@ from pushpoint.web import (
     builds,
     calls,
     data,
+    environments,
     errors,
     git,
     guards,
@@ -105,6 +106,11 @@ ROUTES = [
     scms.list_scms,
     scms.show,
     scms.oauth_status,
+    environments.list_languages,
+    environments.list_environments,
+    environments.list_all,
+    environments.list_available,
+    environments.template,
     *unoffered.ROUTES,
 ]
 

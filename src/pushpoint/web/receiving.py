@@ -15,18 +15,18 @@ from pushpoint.errors import InvalidRequest
 from pushpoint.stores.local import Writer
 from pushpoint.web.raw import Gone
 
-PIECE = 4 << 20
+PIECE = 1 << 20
 """Bytes that are hashed and written at a time."""
-AHEAD = 3
+AHEAD = 8
 """Pieces that may wait for the slowest of that; then the sender has to wait."""
 _DIGEST = re.compile(r"([a-z0-9-]+)=:([A-Za-z0-9+/=]*):")
 
 
-async def gathered(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def gathered(parts: AsyncIterator[bytes], piece: int = PIECE) -> AsyncIterator[bytes]:
     """Gather small parts into pieces that are worth a thread's while.
 
     Yields:
-        Pieces of about `PIECE` bytes; the last one may be smaller.
+        About `piece` bytes at a time; the last ones may be fewer.
 
     Raises:
         Gone: The client went away; what it sent was given out before.
@@ -36,7 +36,7 @@ async def gathered(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for part in parts:
             held.append(part)
             size += len(part)
-            if size >= PIECE:
+            if size >= piece:
                 yield b"".join(held)
                 held, size = [], 0
     except Gone:

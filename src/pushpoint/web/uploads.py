@@ -43,6 +43,8 @@ EXTENSIONS = "creation,creation-with-upload,expiration,checksum,termination,conc
 CHECKSUMS = ("sha1", "sha256")
 SAFE_EVERY = 8 << 20
 """Bytes of a request after which what arrived is made safe; a crash of the platform loses no more of it."""
+WRITTEN = 1 << 20
+"""Bytes that are written at a time; small, since a file may come in many requests at once."""
 _PREFIX = "/v1/uploads"
 _ID = re.compile(r"(?:https?://[^/\s]+)?/v1/uploads/([0-9a-f-]{36})", re.ASCII)
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
@@ -262,7 +264,7 @@ async def _take(asked: _Asked, upload: Upload, hold: Hold, checksum: tuple[str, 
             return uploads.advance(database, upload, min(at, last))
 
         try:
-            async for piece in gathered(raw.chunks(hold.receiving(asked.receive))):
+            async for piece in gathered(raw.chunks(hold.receiving(asked.receive)), WRITTEN):
                 if at + len(piece) > upload.size:
                     raise _Unfit(413, f"the upload has {upload.size:,} bytes; send no more, or begin a new one")
                 await asyncio.to_thread(write, piece)
