@@ -1,9 +1,9 @@
 """What a platform's lookups cost with 10,000 algorithms and 100,000 versions, beside a small one in the same run.
 
-Each lookup is measured in turns on both, for another algorithm each time. What its best quarter stays below is compared,
-since neighbours stop a lookup for longer than it takes. The small platform is empty but for what fills a page: 25
-algorithms, one of them with 100 versions. A start, and calls with and without what the platform remembers, are measured
-on platforms that run.
+Each lookup is measured in turns on both, for another algorithm each time. What its best quarter stays below is
+compared, since neighbours stop a lookup for longer than it takes. The small platform is empty but for what fills a
+page: 25 algorithms, one of them with 100 versions. A start, and calls with and without what the platform remembers, are
+measured on platforms that run.
 """
 
 from __future__ import annotations

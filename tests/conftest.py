@@ -44,14 +44,15 @@ def start_platform(
     *options: str,
     port: int = 0,
     account: str = "ann",
+    under: Sequence[str] = (),
     program: Sequence[str] = ("-m", "pushpoint"),
 ) -> Platform:
-    """Start `pushpoint serve`, or what Python makes of another program, and wait until it is ready."""
+    """Start `pushpoint serve`, perhaps under another program or as Python makes it of one, and wait until it is ready."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "stderr.log").open("a") as errors:
         process = subprocess.Popen(
             [
-                *(sys.executable, *program, "serve", "--home", str(home), "--port", str(port)),
+                *(*under, sys.executable, *program, "serve", "--home", str(home), "--port", str(port)),
                 *("--account", account, "--no-profile", *options),
             ],
             stdout=subprocess.PIPE,

@@ -305,12 +305,12 @@ def stored_model_name(model: str, commit: str, sha256: str) -> str:
 
     Args:
         model: The model's file name, such as `model.pkl`; its last two suffixes are kept together.
-        commit: Commit it was trained from, 40 hexadecimal digits.
+        commit: Commit it was trained from, 40 hexadecimal digits; empty where there is none.
         sha256: Its digest, 64 hexadecimal digits.
 
     Returns:
-        `<stem>_<commit>_<first 16 digits><suffixes>`; the stem is cut where the whole would be too long, and what a
-        file in a collection cannot be called becomes an underscore.
+        `<stem>_<commit>_<first 16 digits><suffixes>`, or the same without the commit; the stem is cut where the whole
+        would be too long, and what a file in a collection cannot be called becomes an underscore.
 
     Example:
         >>> stored_model_name("brain.nii.gz", "c" * 40, "d" * 64)
@@ -322,7 +322,7 @@ def stored_model_name(model: str, commit: str, sha256: str) -> str:
         suffixes = PurePosixPath(name).suffix
     if len(suffixes.encode()) > 60:  # no suffix, but a dot in a long name
         suffixes = ""
-    tail = f"_{commit}_{sha256[:16]}{suffixes}"
+    tail = (f"_{commit}" if commit else "") + f"_{sha256[:16]}{suffixes}"
     stem = name.removesuffix(suffixes).encode()[: _LONGEST - len(tail.encode())].decode(errors="ignore")
     return check_file_name(stem + tail)
 

@@ -20,8 +20,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pushpoint.cli.settings import profile_path
-from pushpoint.config import read_file
+from pushpoint.config import profile_path, read_file
 from pushpoint.errors import ConfigError, Conflict
 from pushpoint.hosts import check_listed
 from pushpoint.names import check_name
@@ -295,7 +294,7 @@ def _first_start(services: Services, account: str, *, explicit: bool, say: Conso
 
 
 def _write_profile(url: str, home: Path, say: Console) -> None:
-    path = profile_path()
+    path = profile_path(os.environ)
     path.parent.mkdir(parents=True, exist_ok=True)
     before = read_file(path).get("url", url) if path.exists() else url
     files = {"key-file": home / KEY_FILE, "admin-key-file": home / ADMIN_KEY_FILE}

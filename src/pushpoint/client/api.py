@@ -179,8 +179,25 @@ class Client(Files):
 
     # -- releases and deployments ---------------------------------------------------------------------------
 
-    def publish(self, name: AlgorithmName, commit: str, *, part: str, sample_input: str | None, notes: str) -> str:
+    def publish(
+        self,
+        name: AlgorithmName,
+        commit: str,
+        *,
+        part: str,
+        sample_input: str | None,
+        notes: str,
+        is_public: bool | None = None,
+    ) -> str:
         """Publish a commit's build, unless it is published; it gets no traffic by that.
+
+        Args:
+            name: The algorithm.
+            commit: The commit.
+            part: Part of the version that grows.
+            sample_input: JSON text for the smoke test.
+            notes: What to say of the release.
+            is_public: Whether others may call it; none for what the algorithm's settings say.
 
         Returns:
             Its version.
@@ -188,9 +205,10 @@ class Client(Files):
         info = {"git_hash": commit, "version_type": part, "release_notes": notes}
         if sample_input is not None:
             info["sample_input"] = sample_input
+        settings = {} if is_public is None else {"algorithm_callability": "public" if is_public else "private"}
         try:
             path = f"/v1/algorithms/{name}/versions?roll_out=false"
-            shown = self._ask("POST", path, json={"version_info": info})
+            shown = self._ask("POST", path, json={"version_info": info, "settings": settings})
         except errors.AlreadyExists:
             shown = self._ask("GET", f"/v1/algorithms/{name}/versions/{commit}")
         return str(shown["version_info"]["semantic_version"])

@@ -173,7 +173,8 @@ def _lineage(target: Target) -> dict[str, str]:
         found["x-pushpoint-version"] = target.version
     if target.build.manifest:
         found["x-pushpoint-model-sha256"] = target.build.manifest.model.hex
-        found["x-pushpoint-source-commit"] = target.build.manifest.source.commit
+        if target.build.manifest.source:
+            found["x-pushpoint-source-commit"] = target.build.manifest.source.commit
     return found
 
 

@@ -34,6 +34,7 @@ TABLE: dict[type[errors.Error], tuple[int, int]] = {
     errors.BuildFailed: (422, 1006),
     errors.RolloutFailed: (502, 5001),
     errors.PreviewFailed: (502, 5001),
+    errors.CallFailed: (502, 5001),
     errors.Conflict: (409, 2015),
     errors.AlreadyExists: (409, 1002),
     errors.IllegalTransition: (409, 2015),

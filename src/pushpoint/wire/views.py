@@ -311,7 +311,7 @@ def _model(manifest: manifests.Manifest | None) -> Model | None:
 
 
 def _source(manifest: manifests.Manifest | None) -> Source | None:
-    if manifest is None:
+    if manifest is None or manifest.source is None:
         return None
     source = manifest.source
     return Source(
