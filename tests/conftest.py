@@ -47,7 +47,7 @@ def start_platform(
     under: Sequence[str] = (),
     program: Sequence[str] = ("-m", "pushpoint"),
 ) -> Platform:
-    """Start `pushpoint serve`, perhaps under another program or as Python makes it of one, and wait until it is ready."""
+    """Start `pushpoint serve`, under another program or as one of Python's, and wait until it is ready."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "stderr.log").open("a") as errors:
         process = subprocess.Popen(
