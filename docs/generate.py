@@ -271,6 +271,18 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
 
 
+def clients() -> str:
+    """Print which client's tests reach which endpoint.
+
+    Returns:
+        Markdown.
+    """
+    sys.path.insert(0, str(DOCS.parent))
+    from tests.clients import table  # the tests say what is tested
+
+    return table.page(_table)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "reference/cli.md": cli,
     "reference/settings.md": settings,
@@ -280,6 +292,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/lifecycles.md": lifecycles,
     "reference/manifest.md": manifest_example,
     "reference/action.md": action,
+    "reference/clients.md": clients,
     "../action.yml": action_yaml,
 }
 

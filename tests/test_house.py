@@ -314,7 +314,7 @@ def test_the_reference_mentions_everything() -> None:
     for route in ROUTES:
         for path in route.paths:
             assert f"`{path.replace(':str}', '}')}`" in page("http")
-    for prefix in ("/v1/algo/{", "/v1/data", "/git/{"):
+    for prefix in ("/v1/algo/{", "/v1/data", "/v1/uploads", "/git/{"):
         assert f"`{prefix}" in page("http")
 
 

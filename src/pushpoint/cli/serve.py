@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -116,16 +116,19 @@ async def _serve(
 ) -> None:
     import uvicorn
 
+    from pushpoint.serving.sweeping import Sweeper
     from pushpoint.web import create_app
 
     say = Console(stderr=True, soft_wrap=True)
     inner_path = home / "run" / "api.sock"
     services = await asyncio.to_thread(_open, home, outside, limits, inner_path, asyncio.get_running_loop())
+    sweeper = Sweeper(services.database, services.store, services.tokens)
     try:
         _first_start(services, account, explicit=explicit, say=say)
         sandbox = services.sandbox
         style = "dim" if sandbox.program else "bold yellow"
         say.print(Text(f"sandbox: {sandbox.description}", style))
+        say.print(Text(f"Python for algorithms: {', '.join(one.release for one in services.interpreters)}", "dim"))
         if profile:
             _write_profile(outside.url, home, say)
         application = create_app(services)
@@ -165,6 +168,7 @@ async def _serve(
         typer.echo(f"ready at {outside.url}")
         await asyncio.gather(*serving)
     finally:
+        sweeper.close()
         services.rollouts.close()
         services.fetcher.close()
         services.builder.close()
@@ -205,10 +209,11 @@ def _open(home: Path, outside: Outside, limits: Limits, inner: Path, loop: async
 
     from pushpoint.databases import open_database
     from pushpoint.engines.local import LocalEngine
+    from pushpoint.interpreters import find_interpreters
     from pushpoint.registry import deployments
     from pushpoint.registry.vault import KEY_FILE as VAULT_KEY
     from pushpoint.registry.vault import Vault
-    from pushpoint.sandbox import find_sandbox
+    from pushpoint.sandbox import find_sandbox, installation
     from pushpoint.serving import Services
     from pushpoint.serving.building import Builder
     from pushpoint.serving.fetching import Fetcher
@@ -234,12 +239,15 @@ def _open(home: Path, outside: Outside, limits: Limits, inner: Path, loop: async
     database = open_database(home / "platform.db")
     deployments.recover(database)
     store = LocalStore(home / "store")
-    sandbox = find_sandbox()
+    interpreters = find_interpreters()
+    shown = dict.fromkeys(folder for interpreter in interpreters for folder in installation(interpreter.path))
+    found = find_sandbox()
+    sandbox = replace(found, installations=tuple(dict.fromkeys((*found.installations, *shown))))
     tokens = Tokens()
     vault = Vault(home / VAULT_KEY)
     pools = Pools(home, database, store, LocalEngine(home, sandbox, inner, loop), tokens, vault)
     repositories = home / "repositories"
-    builder = Builder(home, database, repositories, sandbox, pools)
+    builder = Builder(home, database, repositories, sandbox, pools, interpreters)
     return Services(
         home=home,
         url=outside.url,
@@ -248,6 +256,7 @@ def _open(home: Path, outside: Outside, limits: Limits, inner: Path, loop: async
         issuers=outside.issuers,
         repositories=repositories,
         sandbox=sandbox,
+        interpreters=interpreters,
         tokens=tokens,
         identities=Identities(database, tokens),
         reports=Reports(database),

@@ -10,6 +10,7 @@ of the ML repository: the newest commit wins.
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ from pushpoint import git
 from pushpoint import manifest as manifests
 from pushpoint.client import Client
 from pushpoint.config import GitLogin
+from pushpoint.deploy import adk
 from pushpoint.deploy.hosting import remote_of
 from pushpoint.deploy.plan import Plan, comes_later
 from pushpoint.digests import describe
@@ -77,7 +79,7 @@ def push(plan: Plan, manifest: Manifest, *, client: Client, report: Report, logi
 
     def lay_out_unless_newer(place: Path) -> None:
         _refuse_to_go_back(plan, place)
-        lay_out(plan, manifest, place)
+        lay_out(plan, manifest, place, report=report)
 
     source = plan.source
     change = Change(
@@ -168,45 +170,58 @@ def manifest_in(place: Path) -> Manifest | None:
     """Read the manifest in a folder.
 
     Returns:
-        The manifest; none where there is none of ours, or a damaged one.
+        The manifest; none where there is none of ours, or a damaged one, or a link.
     """
+    file = place / manifests.FILE
     try:
-        return manifests.read((place / manifests.FILE).read_text(encoding="utf-8"))
+        return None if file.is_symlink() else manifests.read(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ConfigError):
         return None
 
 
-def lay_out(plan: Plan, manifest: Manifest, place: Path) -> None:
+def lay_out(plan: Plan, manifest: Manifest, place: Path, *, report: Report) -> None:
     """Make a folder hold what a release is made of: the commit's inference code and the manifest.
 
     Args:
         plan: Says which commit and which folder in it; without a folder, the code in `place` stays.
         manifest: The manifest; keys of other tools are taken over from those it replaces.
         place: A folder, perhaps a clone of the algorithm's repository. The one beside it named `commit` is used too.
+        report: Told what else was changed.
     """
-    fill(place, _inference_code(plan, place.with_name("commit")) if plan.inference else None, manifest)
+    code = _inference_code(plan, place.with_name("commit")) if plan.inference else None
+    fill(place, code, manifest, model_path=plan.model_path, report=report)
 
 
-def fill(place: Path, code: Path | None, manifest: Manifest | None) -> None:
+def fill(place: Path, code: Path | None, manifest: Manifest | None, *, model_path: str, report: Report) -> None:
     """Make a folder hold the same code as another one, and a manifest.
 
     Args:
         place: A folder, perhaps a clone of the algorithm's repository.
         code: Folder of the code; none to leave the code in `place`.
         manifest: Keys of other tools are taken over from the manifests it replaces; none for the code's own file.
+        model_path: What the ADK's lists may call the model.
+        report: Told what else was changed.
     """
     file = place / manifests.FILE
     previous = describe(file).digest if file.is_file() and not file.is_symlink() else None
-    extra = _others(file)
+    before, extra = manifest_in(place), _others(file)
     if code:
-        extra = _others(code / manifests.FILE) | extra
+        committed = _others(code / manifests.FILE)
+        extra = committed | extra | {key: committed[key] for key in adk.LISTS if key in committed}
         for path in place.iterdir():
             if path.name != ".git" and path.name not in KEPT:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         shutil.copytree(code, place, symlinks=True, ignore=_IGNORED, dirs_exist_ok=True)
-    if manifest:
-        file.unlink(missing_ok=True)  # a link there must not be followed
-        file.write_text(manifests.write(replace(manifest, previous=previous, extra=extra)), encoding="utf-8")
+    if manifest is None:
+        return
+    if (place / adk.MARKER).exists():
+        extra = adk.name_model(extra, manifest, model_path, before)
+        frozen = place / adk.FROZEN
+        if os.path.lexists(frozen):
+            adk.freeze_again(frozen, manifest, model_path, before)
+            report.line(f"{adk.FROZEN} names the new model, and is sealed anew")
+    file.unlink(missing_ok=True)  # a link there must not be followed
+    file.write_text(manifests.write(replace(manifest, previous=previous, extra=extra)), encoding="utf-8")
 
 
 def _commit(change: Change, clone: Path, tip: str) -> str:

@@ -32,8 +32,10 @@ def store(target: DataPath, model: Descriptor, file: Path, *, client: Client, re
         report.line("the platform has these bytes; 0 bytes sent")
         return str(target)
     with report.progress("uploading", model.size) as progress:
-        client.put(target, file, model, progress=progress)
-    report.line(f"{model.size:,} bytes sent to {target}")
+        sent = client.put(target, file, model, progress=progress)
+    there = model.size - sent
+    went_on = f"; {there:,} were there from an attempt that was broken off" if there > 0 else ""
+    report.line(f"{sent:,} bytes sent to {target}{went_on}")
     return str(target)
 
 

@@ -37,12 +37,14 @@ class Code:
     source: Source | None = None
     tree: str = ""
 
-    def lay_out(self, place: Path, manifest: Manifest | None) -> None:
+    def lay_out(self, place: Path, manifest: Manifest | None, *, model_path: str, report: Report) -> None:
         """Make a clone hold this code and a manifest; one that says the same as the clone's leaves that untouched.
 
         Args:
             place: The clone. The folder beside it named `code` is used too.
             manifest: What ties the code to a model; none for the code's own file.
+            model_path: What the ADK's lists may call the model.
+            report: Told what else was changed.
         """
         copy = place.with_name("code")
         shutil.rmtree(copy, ignore_errors=True)
@@ -50,13 +52,12 @@ class Code:
             (copy / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(self.folder / file, copy / file, follow_symlinks=False)
         there = manifest_in(place)
-        if there is None or manifest is None or not _says_the_same(there, manifest):
-            fill(place, copy, manifest)
-            return
-        kept = (place / manifests.FILE).read_bytes()
-        fill(place, copy, None)
-        (place / manifests.FILE).unlink(missing_ok=True)  # a link there must not be followed
-        (place / manifests.FILE).write_bytes(kept)
+        fill(place, copy, manifest, model_path=model_path, report=report)
+        made = manifest_in(place)
+        if manifest and there and made:  # what tells one push from another makes no commit on its own
+            same = replace(made, deploy_id=there.deploy_id, created=there.created, previous=there.previous)
+            if same == there:
+                (place / manifests.FILE).write_text(manifests.write(there), encoding="utf-8")
 
 
 def read_code(folder: Path, name: str, *, environment: Mapping[str, str], report: Report) -> Code:
@@ -112,10 +113,3 @@ def _visible(folder: Path) -> Iterator[str]:
             whole = Path(place) / name
             if not name.startswith(".") and not name.endswith(".pyc") and git.is_file_or_link(whole):
                 yield whole.relative_to(folder).as_posix()
-
-
-def _says_the_same(there: Manifest, manifest: Manifest) -> bool:
-    # all but what tells one push from another
-    return replace(there, deploy_id=manifest.deploy_id, created=manifest.created, previous=None, extra={}) == replace(
-        manifest, previous=None, extra={}
-    )
