@@ -392,3 +392,11 @@ def test_a_link_to_a_file_of_ours_is_not_followed_for_strangers(workshop: Worksh
     assert workshop.make(link).lock == "leaf==2.0\n"
     with pytest.raises(RequirementsFailed, match="symbolic link"):
         workshop.make(link, contained=Cell())
+
+
+def test_requirements_that_no_one_wrote_by_hand_are_not_read(workshop: Workshop) -> None:
+    file = workshop.home / "requirements.txt"
+    with file.open("wb") as growing:
+        growing.truncate((4 << 20) + 1)
+    with pytest.raises(RequirementsFailed, match="more than 4194304 bytes"):
+        workshop.make(file)

@@ -41,6 +41,7 @@ The command brings its environment along. It must see itself (`find_uv_bin()`), 
 the directory of the requirements, certificates, and the network.
 """
 
+_LARGEST_FILE = 4 << 20  # bytes of a requirements file
 # A name and versions, nothing else: no option, path or URL.
 _PLAIN = re.compile(r"\w[\w.-]*\s*(\[[\w\s,.-]*\])?\s*([(<>=!~][^@:/;]*)?(;.*)?")
 _PINNED = re.compile(r"\S+==\S+(\s*;.*)?|\S+ @ git\+\S+@[0-9a-f]{40}(#\S*)?(\s*;.*)?")
@@ -382,6 +383,8 @@ def _read(requirements: Path | None, name: str, *, follow: bool) -> str:
     try:
         if requirements.is_symlink() and not follow:
             raise RequirementsFailed(name, "It is a symbolic link.")
+        if requirements.stat().st_size > _LARGEST_FILE:
+            raise RequirementsFailed(name, f"It has more than {_LARGEST_FILE} bytes.")
         text = requirements.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise RequirementsFailed(name, f"It cannot be read: {problem}.") from problem

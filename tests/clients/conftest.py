@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients.front import Front, opened
-from tests.clients.table import endpoint_of
+from tests.clients.table import unanswered
 from tests.conftest import Platform
 
 
@@ -30,11 +30,5 @@ def reached(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if request.session.testsfailed > failed:
         return  # it says itself what is wrong
-    got = {(endpoint_of(one.method, one.target), one.status) for one in front.seen[before:]}
     for mark in marks:
-        for endpoint in mark.args:
-            statuses = {status for found, status in got if found == endpoint}
-            wanted = mark.kwargs["refused"]
-            assert wanted in statuses if wanted else any(200 <= status < 400 for status in statuses), (
-                f"{endpoint} answered {statuses or 'nothing: it was not asked'}"
-            )
+        assert unanswered(mark.args, mark.kwargs["refused"], front.seen[before:]) == {}

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from tests.clients.front import Exchange
 
 CLIENTS = {
     "python": "`algorithmia` 2.0.5 of PyPI",
@@ -162,6 +164,26 @@ def reaches(*endpoints: str, refused: int = 0) -> pytest.MarkDecorator:
     unknown = [endpoint for endpoint in endpoints if endpoint not in ENDPOINTS]
     assert not unknown, unknown
     return pytest.mark.reaches(*endpoints, refused=refused)
+
+
+def unanswered(endpoints: Sequence[str], refused: int, seen: Sequence[Exchange]) -> dict[str, set[int]]:
+    """Compare what a test is marked with and what its client asked.
+
+    Args:
+        endpoints: What it is to reach.
+        refused: The status that each is to answer with; 0 for any of success.
+        seen: What was asked, and answered.
+
+    Returns:
+        Endpoints that did not answer so, with the statuses that they answered with instead.
+    """
+    got = [(endpoint_of(one.method, one.target), one.status) for one in seen]
+    found = {endpoint: {status for asked, status in got if asked == endpoint} for endpoint in endpoints}
+    return {
+        endpoint: statuses
+        for endpoint, statuses in found.items()
+        if not any(status == refused if refused else 200 <= status < 400 for status in statuses)
+    }
 
 
 def marks_of(module: ModuleType) -> Iterator[Any]:

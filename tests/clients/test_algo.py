@@ -90,9 +90,7 @@ def algo(front: Front, home: Path) -> Algo:
 def test_auth_keeps_the_key_and_tries_it_over_tls(front: Front, home: Path) -> None:
     kept = (home / ".algorithmia" / "config").read_text()
     assert front.platform.key in kept
-    tried = [one for one in front.seen if one.target.startswith("/v1/data/")]
-    assert tried[0].secure
-    assert tried[0].status == 200
+    assert (True, 200) in {(one.secure, one.status) for one in front.seen if one.target == "/v1/data/"}
 
 
 def test_auth_says_that_a_key_is_wrong(front: Front, tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def test_a_collection_and_its_files(client: Any, tmp_path: Path) -> None:
     assert directory.exists() is False
     directory.create()
     assert directory.exists() is True
-    with pytest.raises(Exception, match="409"):
+    with pytest.raises(Exception, match=DUPLICATE):
         directory.create()
 
     content = "na\u00efve caf\u00e9 \U0001f600\r\n"

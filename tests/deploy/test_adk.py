@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 
 from pushpoint.deploy.adk import freeze_again, name_model
 from pushpoint.errors import ConfigError
-from tests.clients.test_python_client import opened
+from tests.clients import load
 from tests.conftest import Platform
 from tests.old_packages import PINS
 from tests.repositories import Repository, checked_in
@@ -84,7 +85,6 @@ def test_a_frozen_manifest_that_is_a_link_is_refused(tmp_path: Path) -> None:
 
 CODE = """
 import hashlib
-import Algorithmia
 from Algorithmia import ADK
 from pushpoint.runtime import model
 
@@ -129,7 +129,8 @@ def test_an_adk_loads_the_newest_model(platform: Platform, repository: Repositor
 
 @pytest.mark.slow
 def test_a_frozen_manifest_follows_too(platform: Platform, repository: Repository, tmp_path: Path) -> None:
-    with opened(platform) as client:
+    client = load("Algorithmia").client(platform.key, platform.url)
+    with contextlib.closing(client.requestSession):
         client.dir("data://ann/words").create()
         client.file("data://ann/words/w.txt").put("some words")
         # `Client.freeze` reads every optional file under the index of a required one, so there is none

@@ -128,7 +128,7 @@ def test_what_is_laid_out_is_the_code_and_the_manifest_and_nothing_else(tmp_path
     place = tmp_path / "scratch" / "clone"
     (place / "src").mkdir(parents=True)
     (place / "src" / "gone.py").touch()
-    read(code).lay_out(place, example(), model_path="model.pkl", report=quiet())
+    read(code).lay_out(place, example(), report=quiet())
     assert {path.relative_to(place).as_posix() for path in place.rglob("*")} == {
         "link",
         "src",
@@ -139,9 +139,13 @@ def test_what_is_laid_out_is_the_code_and_the_manifest_and_nothing_else(tmp_path
     written = (place / manifests.FILE).read_text()
     assert json.loads(written)["owner_team"] == "reviews"
     assert json.loads(written)["algorithm"] == "ann/iris"
-    read(code).lay_out(place, example(), model_path="model.pkl", report=quiet())
+    read(code).lay_out(place, example(), report=quiet())
     assert (place / manifests.FILE).read_text() == written, "the same again is the same file"
-    read(code).lay_out(place, None, model_path="", report=quiet())
+    (code / manifests.FILE).write_text('{"model_filepath": "./model.pkl", "required_files": []}')
+    read(code).lay_out(place, example(), report=quiet())
+    assert json.loads((place / manifests.FILE).read_text())["required_files"] == [], "another tool's key is a change"
+    (code / manifests.FILE).write_text('{"model_filepath": "./model.pkl", "owner_team": "reviews"}')
+    read(code).lay_out(place, None, report=quiet())
     assert json.loads((place / manifests.FILE).read_text()) == {
         "model_filepath": "./model.pkl",
         "owner_team": "reviews",

@@ -56,7 +56,7 @@ def an_answer(value: object, text: str = "plain") -> Answer:
 
 def a_model(text: str) -> Model:
     described = describe_bytes([b"abc"])
-    return Model(name=text, uri=f"data://{text}", descriptor=described, format=text, uploaded=NOW, metrics={text: 1.0})
+    return Model(uri=f"data://{text}", descriptor=described, format=text, uploaded=NOW, metrics={text: 1.0})
 
 
 def nowhere() -> Algorithm:

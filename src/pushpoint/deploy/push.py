@@ -170,7 +170,7 @@ def manifest_in(place: Path) -> Manifest | None:
     """Read the manifest in a folder.
 
     Returns:
-        The manifest; none where there is none of ours, or a damaged one, or a link.
+        The manifest; none where there is none of ours, or a damaged one.
     """
     file = place / manifests.FILE
     try:
@@ -199,7 +199,7 @@ def fill(place: Path, code: Path | None, manifest: Manifest | None, *, model_pat
         place: A folder, perhaps a clone of the algorithm's repository.
         code: Folder of the code; none to leave the code in `place`.
         manifest: Keys of other tools are taken over from the manifests it replaces; none for the code's own file.
-        model_path: What the ADK's lists may call the model.
+        model_path: What the code calls the model's file, for the ADK.
         report: Told what else was changed.
     """
     file = place / manifests.FILE

@@ -110,14 +110,7 @@ class Algorithm:
                 self._name.owner, collection or self._name.name, stored_model_name(path.name, "", found.hex)
             )
             uri = store(place, found, path, client=self._wire, report=self._report)
-        return Model(
-            name=path.name,
-            uri=uri,
-            descriptor=found,
-            format=format_of(path),
-            uploaded=datetime.now(UTC),
-            metrics=numbers,
-        )
+        return Model(uri=uri, descriptor=found, format=format_of(path), uploaded=datetime.now(UTC), metrics=numbers)
 
     def push(self, folder: str | os.PathLike[str], *, model: Model | None = None, message: str = "") -> Build:
         """Push a folder of inference code, as it is now, and the manifest of a model; the platform begins to build it.
@@ -152,9 +145,7 @@ class Algorithm:
                     message=message.strip() or f"Push {Path(folder).name} from Python",
                     email=_EMAIL,
                     created=now,
-                    lay_out=lambda place: code.lay_out(
-                        place, manifest, model_path=model.name if model else "", report=self._report
-                    ),
+                    lay_out=lambda place: code.lay_out(place, manifest, report=self._report),
                 ),
                 is_hosted=source is not None,
                 report=self._report,

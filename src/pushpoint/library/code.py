@@ -20,6 +20,9 @@ from pushpoint.errors import ConfigError
 from pushpoint.manifest import Manifest, Source
 from pushpoint.report import Report
 
+_MODEL = "model"
+"""What the ADK is to call the model; a notebook's file may lie anywhere."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
@@ -37,13 +40,12 @@ class Code:
     source: Source | None = None
     tree: str = ""
 
-    def lay_out(self, place: Path, manifest: Manifest | None, *, model_path: str, report: Report) -> None:
+    def lay_out(self, place: Path, manifest: Manifest | None, *, report: Report) -> None:
         """Make a clone hold this code and a manifest; one that says the same as the clone's leaves that untouched.
 
         Args:
             place: The clone. The folder beside it named `code` is used too.
             manifest: What ties the code to a model; none for the code's own file.
-            model_path: What the ADK's lists may call the model.
             report: Told what else was changed.
         """
         copy = place.with_name("code")
@@ -52,9 +54,9 @@ class Code:
             (copy / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(self.folder / file, copy / file, follow_symlinks=False)
         there = manifest_in(place)
-        fill(place, copy, manifest, model_path=model_path, report=report)
+        fill(place, copy, manifest, model_path=_MODEL, report=report)
         made = manifest_in(place)
-        if manifest and there and made:  # what tells one push from another makes no commit on its own
+        if manifest and there and made:  # what only tells one push from another is no reason for a commit
             same = replace(made, deploy_id=there.deploy_id, created=there.created, previous=there.previous)
             if same == there:
                 (place / manifests.FILE).write_text(manifests.write(there), encoding="utf-8")

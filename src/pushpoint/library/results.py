@@ -62,7 +62,6 @@ class Model:
     """A model file on the platform, under a name that can never mean other bytes.
 
     Attributes:
-        name: What the file was called here.
         uri: `data://OWNER/COLLECTION/FILE`.
         descriptor: Size and digests.
         format: What kind of file it is, for people.
@@ -70,7 +69,6 @@ class Model:
         metrics: Finite numbers by name.
     """
 
-    name: str
     uri: str
     descriptor: Descriptor
     format: str
@@ -80,7 +78,7 @@ class Model:
     def _repr_html_(self) -> str:
         size = f"{self.descriptor.size:,} bytes, {self.format}"
         return shown(
-            self.name, {"stored": self.uri, "what": size, "digest": self.descriptor.digest, **_numbers(self.metrics)}
+            "model", {"stored": self.uri, "what": size, "digest": self.descriptor.digest, **_numbers(self.metrics)}
         )
 
 
