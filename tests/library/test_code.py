@@ -141,6 +141,10 @@ def test_what_is_laid_out_is_the_code_and_the_manifest_and_nothing_else(tmp_path
     assert json.loads(written)["algorithm"] == "ann/iris"
     read(code).lay_out(place, example(), report=quiet())
     assert (place / manifests.FILE).read_text() == written, "the same again is the same file"
+    (code / manifests.FILE).write_text('{"model_filepath": "./model.pkl", "required_files": []}')
+    read(code).lay_out(place, example(), report=quiet())
+    assert json.loads((place / manifests.FILE).read_text())["required_files"] == [], "another tool's key is a change"
+    (code / manifests.FILE).write_text('{"model_filepath": "./model.pkl", "owner_team": "reviews"}')
     read(code).lay_out(place, None, report=quiet())
     assert json.loads((place / manifests.FILE).read_text()) == {
         "model_filepath": "./model.pkl",

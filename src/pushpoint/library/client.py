@@ -10,6 +10,7 @@ from typing import Self
 from stamina import instrumentation
 
 from pushpoint.client import Client as Wire
+from pushpoint.client.connection import Again
 from pushpoint.config import credentials, profile_path
 from pushpoint.library.algorithms import Algorithm
 from pushpoint.library.progress import here
@@ -85,6 +86,6 @@ class Client:
 def _keep_our_retries_quiet() -> None:
     # stamina writes each retry of this process to standard output, which is the user's; their own stay as they are
     def unless_ours(hook: instrumentation.RetryHook) -> instrumentation.RetryHook:
-        return lambda details: None if type(details.caused_by).__module__ == Wire.__module__ else hook(details)
+        return lambda details: None if isinstance(details.caused_by, Again) else hook(details)
 
     instrumentation.set_on_retry_hooks([unless_ours(hook) for hook in instrumentation.get_on_retry_hooks()])

@@ -54,13 +54,12 @@ class Code:
             (copy / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(self.folder / file, copy / file, follow_symlinks=False)
         there = manifest_in(place)
-        if there is None or manifest is None or not _says_the_same(there, manifest):
-            fill(place, copy, manifest, model_path=_MODEL, report=report)
-            return
-        kept = (place / manifests.FILE).read_bytes()
-        fill(place, copy, None, model_path=_MODEL, report=report)
-        (place / manifests.FILE).unlink(missing_ok=True)  # a link there must not be followed
-        (place / manifests.FILE).write_bytes(kept)
+        fill(place, copy, manifest, model_path=_MODEL, report=report)
+        made = manifest_in(place)
+        if manifest and there and made:  # what only tells one push from another is no reason for a commit
+            same = replace(made, deploy_id=there.deploy_id, created=there.created, previous=there.previous)
+            if same == there:
+                (place / manifests.FILE).write_text(manifests.write(there), encoding="utf-8")
 
 
 def read_code(folder: Path, name: str, *, environment: Mapping[str, str], report: Report) -> Code:
@@ -116,10 +115,3 @@ def _visible(folder: Path) -> Iterator[str]:
             whole = Path(place) / name
             if not name.startswith(".") and not name.endswith(".pyc") and git.is_file_or_link(whole):
                 yield whole.relative_to(folder).as_posix()
-
-
-def _says_the_same(there: Manifest, manifest: Manifest) -> bool:
-    # all but what tells one push from another
-    return replace(there, deploy_id=manifest.deploy_id, created=manifest.created, previous=None, extra={}) == replace(
-        manifest, previous=None, extra={}
-    )
