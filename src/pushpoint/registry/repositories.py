@@ -15,12 +15,8 @@ from pathlib import Path
 
 from pushpoint import git
 from pushpoint.errors import ConfigError, Conflict, Unavailable
-<<<<<<< HEAD
-from pushpoint.names import AlgorithmName, is_commit
-=======
 from pushpoint.limits import Limits
-from pushpoint.names import AlgorithmName
->>>>>>> main
+from pushpoint.names import AlgorithmName, is_commit
 from pushpoint.records import Algorithm
 
 BRANCH = "master"
@@ -30,13 +26,9 @@ FETCH_TIMEOUT = 300.0
 """Seconds that a fetch from a git host may take."""
 LARGEST_FETCH = 1 << 30
 """Bytes that one fetch may bring, as for a push."""
-<<<<<<< HEAD
-_LATEST = 4102444799
-_TEMPLATE = "refs/pushpoint/template"
-=======
-_LATEST = 4102444800
+_LATEST = 4102444799  # the last second of the century; git reads no later one
 _LARGEST_COMMIT = 16 << 10  # bytes
->>>>>>> main
+_TEMPLATE = "refs/pushpoint/template"
 _FETCHED, _FOLLOWED, _KEPT = "refs/pushpoint/fetched", "refs/pushpoint/followed", "refs/pushpoint/kept"
 _FETCH = {
     "fetch.fsckObjects": "true",
