@@ -159,11 +159,12 @@ def of_owner(database: Database, actor: Actor, owner: str, *, limit: int, offset
     Returns:
         At most `limit` algorithms.
     """
-    which: ColumnElement[bool] = accounts.c.name == owner
+    whose = algorithms.c.account_id == select(accounts.c.id).where(accounts.c.name == owner).scalar_subquery()
+    page = select(algorithms.c.name).where(whose).order_by(algorithms.c.name).limit(limit).offset(offset)
     if owner not in actor.owners:
-        which &= algorithms.c.settings["algorithm_callability"].as_string() == "public"
+        page = page.where(algorithms.c.settings["algorithm_callability"].as_string() == "public")
     with reading(database) as connection:
-        rows = connection.execute(_select().where(which).order_by(algorithms.c.name).limit(limit).offset(offset))
+        rows = connection.execute(_select().where(whose, algorithms.c.name.in_(page)).order_by(algorithms.c.name))
         found = [_algorithm(row) for row in rows.mappings()]
     return [one for one in found if actor.may_touch(one.name)]
 
