@@ -93,11 +93,11 @@ def test_the_adk_serves_unchanged(confined: Platform, old_packages: Path) -> Non
         confined.run(confined.engine.stop())
 
 
-def test_an_adk_whose_load_fails_answers_every_call_with_that(confined: Platform, old_packages: Path) -> None:
-    pool = confined.start("serves_by_adk", **with_packages(old_packages, FAIL_LOAD="1"))
-    for _ in range(2):
-        failure = confined.failure(pool, 1)
-        assert (failure.error_type, failure.message) == ("LoadingError", "no weights")
+def test_an_adk_whose_load_fails_is_never_ready(confined: Platform, old_packages: Path) -> None:
+    with pytest.raises(RolloutFailed, match="LoadingError: no weights") as refused:
+        confined.start("serves_by_adk", **with_packages(old_packages, FAIL_LOAD="1"))
+    assert refused.value.failure
+    assert "serves_by_adk" in refused.value.failure.stacktrace
 
 
 def test_the_older_handler_serves_unchanged(confined: Platform, old_packages: Path) -> None:

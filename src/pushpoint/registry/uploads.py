@@ -48,7 +48,8 @@ def begin(database: Database, actor: Actor, new: Upload) -> Upload:
     """
     found = replace(new, id=str(uuid4()))
     with writing(database) as connection:
-        theirs = uploads.c.account_id == actor.account.id
+        unfinished = (uploads.c.offset < uploads.c.size) | (uploads.c.concat == "partial")
+        theirs = (uploads.c.account_id == actor.account.id) & unfinished
         if connection.execute(select(func.count()).select_from(uploads).where(theirs)).scalar_one() >= MOST:
             raise Conflict(f"{actor.account.name} has {MOST} uploads under way; finish or delete some of them")
         connection.execute(insert(uploads).values(_row(found, actor)))

@@ -71,7 +71,15 @@ class Pipe:
         sys.stdout = self._watched
 
     def begin(self) -> None:
-        """Turn standard input into the requests; the code is about to read it."""
+        """Turn standard input into the requests; the code is about to read it.
+
+        Raises:
+            BaseException: What its `load` raised. The ADK would say it again to every caller, and what cannot answer is
+                not to take the place of what can.
+        """
+        error = _failed_load()
+        if error is not None:
+            raise error
         self.is_ready = True
         mend_packages()
         reading, self._requests = os.pipe()
@@ -164,6 +172,17 @@ class _Watched(io.FileIO):
         if not self._pipe.is_ready and READY in bytes(data):
             self._pipe.begin()
         return written
+
+
+def _failed_load() -> Optional[BaseException]:
+    # the ADK prints the line at the end of its own `load`, whatever happened in it
+    frame: Optional[types.FrameType] = sys._getframe()
+    while frame is not None:
+        error = getattr(frame.f_locals.get("self"), "loading_exception", None)
+        if isinstance(error, BaseException):
+            return error
+        frame = frame.f_back
+    return None
 
 
 def _read_answer(line: bytes) -> "Tuple[str, Any]":
