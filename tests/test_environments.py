@@ -55,13 +55,13 @@ class Workshop:
             self.wheel("leaf", version)
         self.wheel("tree", "1.0", "leaf<2")
 
-    def wheel(self, name: str, version: str, *needs: str) -> None:
-        with zipfile.ZipFile(self.links / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+    def wheel(self, name: str, version: str, *needs: str, tag: str = "py3") -> None:
+        with zipfile.ZipFile(self.links / f"{name}-{version}-{tag}-none-any.whl", "w") as wheel:
             about = f"{name}-{version}.dist-info"
             required = "".join(f"Requires-Dist: {need}\n" for need in needs)
             wheel.writestr(f"{name}.py", f"version = {version!r}")
             wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{required}")
-            wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{about}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}-none-any\n")
             wheel.writestr(f"{about}/RECORD", "")
 
     def source(self, folder: Path, name: str, sleep: float = 0) -> Path:
@@ -356,6 +356,32 @@ def test_what_was_built_inside_is_shared_with_nobody_else(workshop: Workshop) ->
     assert theirs.lock == mine.lock == others.lock == "odd==1.0\n"
     assert len({theirs.path, mine.path, others.path}) == 3
     assert workshop.make("odd", contained=Cell()).path == theirs.path
+
+
+OWN = f"3.{sys.version_info.minor}"
+
+
+@pytest.mark.parametrize(
+    ("text", "others", "said"),
+    [
+        ("old", [OWN, "3.9", "3.8"], rf"no wheel for Python {OWN} of old\. Python 3\.8 would do: choose it"),
+        ("leaf\nold==1.0\n", [OWN], r"of old==1\.0\. Python 3\.8 would do: install it"),
+        ("old\nolder\n", [OWN, "3.8"], r"of old, older\. No version of Python has all of them"),
+        ("two\nodd\n", ["3.9", "3.8"], r"of two\. Python 3\.8 or 3\.9 would do: choose it"),
+    ],
+)
+def test_requirements_that_exist_for_other_pythons_alone_are_refused_before_anything_is_built(
+    workshop: Workshop, text: str, others: list[str], said: str
+) -> None:
+    for name, tag in [("old", "cp38"), ("older", "cp39"), ("two", "cp38"), ("two", "cp39")]:
+        workshop.wheel(name, "1.0", tag=tag)
+    for name in ("old", "older", "two", "odd"):
+        workshop.archive(name)
+
+    with pytest.raises(RequirementsFailed, match=said):
+        workshop.make(text, others=others, contained=Cell())
+    assert not workshop.told.exists()
+    assert workshop.make("odd", others=others, contained=Cell()).lock == "odd==1.0\n", "it has wheels for no Python"
 
 
 def test_a_link_to_a_file_of_ours_is_not_followed_for_strangers(workshop: Workshop) -> None:

@@ -337,6 +337,26 @@ def entries(directory: Path, commit: str, paths: Sequence[str]) -> Iterator[tupl
             yield path, facts.split(" ")[2]
 
 
+def wanted(directory: Path) -> list[str]:
+    """List the files and links below a directory that git holds or would add: neither ignored ones nor submodules.
+
+    Returns:
+        Paths relative to the directory.
+    """
+    asked = ["ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = run(asked, directory=directory, isolated=False).decode("utf-8", "surrogateescape").split("\0")
+    return sorted({path for path in listed if path and is_file_or_link(directory / path)})
+
+
+def is_file_or_link(path: Path) -> bool:
+    """Say whether a path is something that a commit can hold: no folder, no named pipe, no device.
+
+    Returns:
+        True if it is.
+    """
+    return path.is_symlink() or path.is_file()
+
+
 def changed(directory: Path, paths: Sequence[str]) -> list[str]:
     """List what differs from the checked-out commit at or below `paths`, untracked files included.
 

@@ -87,7 +87,7 @@ TARGETS = [
         "etc/passwd",
         "etc/shadow",
         "proc/self/environ",
-        "proc/1/root/etc/passwd",
+        "proc/1/cwd/etc/passwd",
         "dev/zero",
         "root/.ssh/id_rsa",
         "canary",

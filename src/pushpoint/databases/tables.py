@@ -241,6 +241,24 @@ files = Table(
     Index("files_of_blob", "digest"),
 )
 
+uploads = Table(
+    "uploads",
+    metadata,
+    _id(),
+    _of("accounts"),
+    Column("limited_to", String(30)),
+    Column("path", Text),
+    Column("size", BigInteger, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("digest", String(71)),
+    Column("create_only", Boolean, nullable=False),
+    Column("concat", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("expires", Moment, nullable=False),
+    Index("uploads_of_account", "account_id", "path"),
+    Index("uploads_by_end", "expires"),
+)
+
 sources = Table(
     "sources",
     metadata,

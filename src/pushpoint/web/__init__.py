@@ -20,6 +20,7 @@ from pushpoint.web import (
     builds,
     calls,
     data,
+    environments,
     errors,
     git,
     guards,
@@ -32,6 +33,7 @@ from pushpoint.web import (
     secrets,
     sources,
     unoffered,
+    uploads,
     users,
 )
 
@@ -104,6 +106,11 @@ ROUTES = [
     scms.list_scms,
     scms.show,
     scms.oauth_status,
+    environments.list_languages,
+    environments.list_environments,
+    environments.list_all,
+    environments.list_available,
+    environments.template,
     *unoffered.ROUTES,
 ]
 
@@ -132,9 +139,12 @@ def create_app(services: Services) -> ASGIApp:
         logging_config=None,
     )
     guards.check_routes(management)
+    files = data.application(services)
     mounted: list[tuple[bytes, ASGIApp]] = [
         (b"/v1/algo/", calls.application(services)),
-        (b"/v1/data/", data.application(services)),
+        (b"/v1/data/", files),
+        (b"/v1/connector/", files),
+        (b"/v1/uploads/", uploads.application(services)),
         (b"/git/", git.application(services)),
     ]
 

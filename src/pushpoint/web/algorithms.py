@@ -9,6 +9,7 @@ from litestar import delete, get, post, put
 
 from pushpoint import wire
 from pushpoint.errors import InvalidRequest, NotFound
+from pushpoint.interpreters import named
 from pushpoint.names import AlgorithmName, RepositoryUrl, check_name, repository_url
 from pushpoint.records import Actor, Algorithm
 from pushpoint.registry import algorithms, builds, releases, repositories, sources
@@ -133,12 +134,13 @@ def create(services: Services, actor: Actor, owner: str, body: bytes) -> dict[st
     url = source_url(asked.get("source"))
     if url:
         services.fetcher.check(url)
+    environment = named(settings, services.interpreters) or services.interpreters[0]
     algorithm = algorithms.create(
         services.database,
         actor,
         AlgorithmName(owner, check_name("algorithm", name)),
         **details(asked),
-        settings=settings | {"algorithm_callability": "private"},
+        settings=settings | {"algorithm_callability": "private", "algorithm_environment": environment.id},
         sample_input=sample_input(info),
     )
     repositories.create(services.repositories, algorithm)
@@ -165,6 +167,9 @@ def update(services: Services, actor: Actor, owner: str, name: str, body: bytes)
     if not isinstance(settings, dict) or not isinstance(info, dict):
         raise InvalidRequest("`settings` and `version_info` are objects; see the HTTP reference")
     callability(settings)
+    environment = named(settings, services.interpreters)
+    settings.pop("algorithm_environment", None)  # one that is not here changes nothing
+    settings |= {"algorithm_environment": environment.id} if environment else {}
     algorithms.change(
         services.database, algorithm, settings=settings, details=details(asked), sample_input=sample_input(info)
     )

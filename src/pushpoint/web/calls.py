@@ -175,7 +175,8 @@ def _lineage(target: Target) -> dict[str, str]:
         found["x-pushpoint-version"] = target.version
     if target.build.manifest:
         found["x-pushpoint-model-sha256"] = target.build.manifest.model.hex
-        found["x-pushpoint-source-commit"] = target.build.manifest.source.commit
+        if target.build.manifest.source:
+            found["x-pushpoint-source-commit"] = target.build.manifest.source.commit
     return found
 
 
@@ -197,9 +198,9 @@ def _envelope(outcome: Outcome) -> bytes:
     if outcome.stdout is not None:
         metadata["stdout"] = outcome.stdout
     if isinstance(outcome, Failure):
-        error = {"message": outcome.message, "error_type": outcome.error_type}
-        if outcome.stacktrace:  # the Python client reads the second spelling
-            error |= {"stacktrace": outcome.stacktrace, "stack_trace": outcome.stacktrace}
+        # the Java client crashes where there is no `stacktrace`, and the Python client reads the second spelling
+        trace = {"stacktrace": outcome.stacktrace, "stack_trace": outcome.stacktrace}
+        error = {"message": outcome.message, "error_type": outcome.error_type} | trace
         return wire.encode({"error": error, "metadata": metadata})
     metadata = {"content_type": outcome.content_type} | metadata
     return b'{"result":' + _result(outcome) + b',"metadata":' + wire.encode(metadata) + b"}"

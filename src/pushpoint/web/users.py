@@ -56,10 +56,10 @@ def change(services: Services, actor: Actor, username: str, body: bytes) -> dict
     """Change what a user says of themselves."""
     account = user(services, actor, username)
     asked = wire.lenient(body)
-    if asked.get("username", username) != username:
+    if asked.get("username", account.name) != account.name:
         raise InvalidRequest("a user's name stays; leave `username` out, or repeat it")  # code 3007 of old
     accounts.change(services.database, account, details(asked, _DETAILS), actor=actor.account.name)
-    return wire.user_object(accounts.find(services.database, username))
+    return wire.user_object(accounts.find(services.database, account.name))
 
 
 @put("/v1/users/{username:str}/password", opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
@@ -108,7 +108,7 @@ def revoke_key(services: Services, actor: Actor, username: str, key_id: str) -> 
 
 
 def user(services: Services, actor: Actor, username: str) -> Account:
-    """Find the user that a path names.
+    """Find the user that a path names, by name or by id.
 
     Returns:
         The user.
@@ -116,7 +116,7 @@ def user(services: Services, actor: Actor, username: str) -> Account:
     Raises:
         NotFound: There is none whom the actor may see.
     """
-    if "admin" not in actor.scopes and username != actor.account.name:
+    if "admin" not in actor.scopes and username not in {actor.account.name, actor.account.id}:
         raise NotFound(f"there is no user {username}; check the name")
     return accounts.find(services.database, username, is_organization=False)
 

@@ -18,7 +18,7 @@ from pushpoint.records import (
     Release,
     Secret,
 )
-from pushpoint.wire.codec import JSON
+from pushpoint.wire.codec import JSON, encode
 
 
 def moment(value: datetime) -> str:
@@ -31,7 +31,7 @@ def moment(value: datetime) -> str:
         >>> moment(datetime(2026, 1, 2, tzinfo=UTC))
         '2026-01-02T00:00:00.000Z'
     """
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def build_object(build: Build) -> dict[str, JSON]:
@@ -194,6 +194,39 @@ def error_object(failed: FailedCall) -> dict[str, JSON]:
         "error_type": failed.error_type,
         "billable_to": failed.caller,
         "worker": "",
+    }
+
+
+def language_object(name: str, display_name: str) -> dict[str, JSON]:
+    """Show a language (platform API, section 2.9).
+
+    Returns:
+        Its shape on the wire; `configuration` is JSON as text.
+    """
+    told = {
+        "display_name": display_name,
+        "req_files": ["requirements.txt"],
+        "artifacts": [],
+    }
+    return {"name": name, "display_name": display_name, "configuration": encode(told).decode()}
+
+
+def environment_object(
+    *, id: str, name: str, description: str, created: datetime, language: dict[str, JSON]
+) -> dict[str, JSON]:
+    """Show an environment (platform API, section 2.9).
+
+    Returns:
+        Its shape on the wire; it is its own specification.
+    """
+    return {
+        "id": id,
+        "environment_specification_id": id,
+        "display_name": name,
+        "description": description,
+        "created_at": moment(created),
+        "language": language,
+        "machine_type": "CPU",
     }
 
 

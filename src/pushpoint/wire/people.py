@@ -13,6 +13,7 @@ from pushpoint.records import (
     EVERYDAY,
     Account,
     Key,
+    Member,
 )
 from pushpoint.wire.codec import JSON, convert
 from pushpoint.wire.legacy import moment
@@ -130,6 +131,21 @@ def organization_object(account: Account) -> dict[str, JSON]:
     }
     links = {"self_link": f"/v1/organizations/{account.name}", "resource_type": "organization"}
     return found | dict(account.details) | links
+
+
+def member_object(member: Member) -> dict[str, JSON]:
+    """Show a member of an organization (the old platform's description, OrganizationMember).
+
+    Returns:
+        Its shape on the wire; the generated client insists on all but `is_owner`.
+    """
+    return {
+        "username": member.name,
+        "role": "owner" if member.is_owner else "member",
+        "is_owner": member.is_owner,
+        "user_link": f"/v1/users/{member.name}",
+        "resource_type": "organization_member",
+    }
 
 
 def new_key(asked: dict[str, JSON]) -> NewKey:
