@@ -40,14 +40,19 @@ class Platform:
 
 
 def start_platform(
-    home: Path, *options: str, port: int = 0, account: str = "ann", under: Sequence[str] = ()
+    home: Path,
+    *options: str,
+    port: int = 0,
+    account: str = "ann",
+    under: Sequence[str] = (),
+    program: Sequence[str] = ("-m", "pushpoint"),
 ) -> Platform:
-    """Start `pushpoint serve`, perhaps under another program, and wait until it is ready."""
+    """Start `pushpoint serve`, under another program or as one of Python's, and wait until it is ready."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "stderr.log").open("a") as errors:
         process = subprocess.Popen(
             [
-                *(*under, sys.executable, "-m", "pushpoint", "serve", "--home", str(home), "--port", str(port)),
+                *(*under, sys.executable, *program, "serve", "--home", str(home), "--port", str(port)),
                 *("--account", account, "--no-profile", *options),
             ],
             stdout=subprocess.PIPE,

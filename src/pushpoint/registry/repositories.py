@@ -16,7 +16,7 @@ from pathlib import Path
 from pushpoint import git
 from pushpoint.errors import ConfigError, Conflict, Unavailable
 from pushpoint.limits import Limits
-from pushpoint.names import AlgorithmName
+from pushpoint.names import AlgorithmName, is_commit
 from pushpoint.records import Algorithm
 
 BRANCH = "master"
@@ -26,8 +26,9 @@ FETCH_TIMEOUT = 300.0
 """Seconds that a fetch from a git host may take."""
 LARGEST_FETCH = 1 << 30
 """Bytes that one fetch may bring, as for a push."""
-_LATEST = 4102444800
+_LATEST = 4102444799  # the last second of the century; git reads no later one
 _LARGEST_COMMIT = 16 << 10  # bytes
+_TEMPLATE = "refs/pushpoint/template"
 _FETCHED, _FOLLOWED, _KEPT = "refs/pushpoint/fetched", "refs/pushpoint/followed", "refs/pushpoint/kept"
 _FETCH = {
     "fetch.fsckObjects": "true",
@@ -131,7 +132,9 @@ def is_template(repository: Path, commit: str) -> bool:
     Returns:
         True if it is the branch's root and was not fetched.
     """
-    root = git.text(["rev-list", "--max-parents=0", "-1", f"refs/heads/{BRANCH}"], directory=repository)
+    root = _tip(repository, _TEMPLATE) or git.text(
+        ["rev-list", "--max-parents=0", "-1", f"refs/heads/{BRANCH}"], directory=repository
+    )
     return commit == root and _tip(repository, _FOLLOWED) is None
 
 
@@ -331,6 +334,14 @@ def _leftovers(repository: Path) -> list[Path]:
 
 
 def _tip(repository: Path, ref: str) -> str | None:
+    # git's own file first: a program costs milliseconds, and each start of the platform asks for all repositories
+    try:
+        text = (repository / ref).read_text("ascii").strip()
+        if is_commit(text):
+            return text
+    except (OSError, UnicodeDecodeError):
+        if not (repository / "packed-refs").exists():
+            return None
     try:
         return git.text(["rev-parse", "--verify", "--quiet", ref], directory=repository)
     except ConfigError:
@@ -345,6 +356,7 @@ def _first_commit(algorithm: Algorithm) -> bytes:
     ]
     for name, content in template(algorithm.name).items():
         parts += [f"M 100644 inline {name}\n", _data(content)]
+    parts.append(f"reset {_TEMPLATE}\nfrom refs/heads/{BRANCH}\n")
     return "".join(parts).encode()
 
 

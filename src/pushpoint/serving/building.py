@@ -55,15 +55,17 @@ class Builder:
 
     def recover(self) -> None:
         """Fail the builds that were cut off, and build every head that has no build."""
-        found = {algorithm.id: algorithm for algorithm in algorithms.every(self._database)}
         for build in builds.unfinished(self._database):
             self._folder(build).mkdir(parents=True, exist_ok=True)  # it may have ended before it made one
             with self._log(build).open("a") as file:
                 file.write("The platform was stopped meanwhile; build again.\n")
             builds.finish(self._database, build, BuildState.FAILED)
-        for algorithm in found.values():
+        built = builds.commits(self._database)
+        for algorithm in algorithms.every(self._database):
             repositories.create(self._root, algorithm)
-            self.pushed(algorithm)
+            head = repositories.head(repositories.path(self._root, algorithm))
+            if head and (algorithm.id, head) not in built:
+                self.pushed(algorithm)
 
     def pushed(self, algorithm: Algorithm) -> None:
         """Build the head of an algorithm's branch, unless it was built or is the template."""
@@ -71,8 +73,8 @@ class Builder:
         head = repositories.head(repository)
         if (
             head
-            and not repositories.is_template(repository, head)
             and not builds.of_commit(self._database, algorithm, head)
+            and not repositories.is_template(repository, head)
         ):
             self.submit(algorithm, head)
 

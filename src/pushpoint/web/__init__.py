@@ -7,6 +7,7 @@ it was sent (`//`, `%2F`) and bodies as streams.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import cast
 
 from litestar import Litestar, Router
@@ -114,6 +115,15 @@ ROUTES = [
     *unoffered.ROUTES,
 ]
 
+MOUNTED: dict[str, Callable[[Services], ASGIApp]] = {
+    "/v1/algo/": calls.application,
+    "/v1/data/": data.application,
+    "/v1/connector/": data.application,
+    "/v1/uploads/": uploads.application,
+    "/git/": git.application,
+}
+"""The raw applications, by what their paths begin with."""
+
 
 def create_app(services: Services) -> ASGIApp:
     """Make the platform's ASGI application.
@@ -139,14 +149,7 @@ def create_app(services: Services) -> ASGIApp:
         logging_config=None,
     )
     guards.check_routes(management)
-    files = data.application(services)
-    mounted: list[tuple[bytes, ASGIApp]] = [
-        (b"/v1/algo/", calls.application(services)),
-        (b"/v1/data/", files),
-        (b"/v1/connector/", files),
-        (b"/v1/uploads/", uploads.application(services)),
-        (b"/git/", git.application(services)),
-    ]
+    mounted = [(prefix.encode(), guards.insisting(make(services))) for prefix, make in MOUNTED.items()]
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         raw = scope["raw_path"]

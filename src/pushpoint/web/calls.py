@@ -20,7 +20,6 @@ from pushpoint import wire
 from pushpoint.errors import InvalidRequest
 from pushpoint.names import Reference, decode_path, reference
 from pushpoint.records import Actor, FailedCall
-from pushpoint.registry import algorithms
 from pushpoint.registry.reports import INPUT
 from pushpoint.runtime.messages import Answer, Call, Failure, Outcome
 from pushpoint.serving import Services
@@ -124,8 +123,7 @@ def _asked(services: Services, actor: Actor, path: str) -> Reference:
         identifier = None
     if identifier is None:
         return reference(path)
-    algorithm = algorithms.find(services.database, actor, identifier)
-    return Reference(algorithm.name, selector or None)
+    return Reference(services.lookups.name(actor, identifier), selector or None)
 
 
 def _failed(actor: Actor, target: Target, request: Call, failure: Failure, request_id: str) -> FailedCall:
