@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, cast
 
 from litestar import get, post
 
 from pushpoint import wire
 from pushpoint.errors import InvalidRequest, NotFound
 from pushpoint.lifecycle import BuildState
-from pushpoint.names import is_commit
 from pushpoint.records import Actor
 from pushpoint.registry import builds, releases, repositories, sources
 from pushpoint.serving import Services
@@ -23,8 +22,8 @@ LARGEST_OFFSET = 1 << 40
 
 @post(f"{ROOT}/compile", opt={"scope": "manage", "deploys": True}, sync_to_thread=True, status_code=200)
 def compile_head(
-    services: Services, actor: Actor, owner: str, name: str, body: bytes, wait: bool = True
-) -> dict[str, Any]:
+    services: Services, actor: Actor, owner: str, name: str, body: Annotated[bytes, wire.Compile], wait: bool = True
+) -> wire.AlgorithmObject:
     """Build the head of the branch, or `commitSha`, and wait for it unless told not to.
 
     What is hosted elsewhere is fetched first, unless the commit is here already. A failed build answers 200 as well:
@@ -32,9 +31,7 @@ def compile_head(
     """
     algorithm = seen(services, actor, owner, name, own=True)
     repository = repositories.path(services.repositories, algorithm)
-    commit = wire.lenient(body).get("commitSha")
-    if commit is not None and (not isinstance(commit, str) or not is_commit(commit)):
-        raise InvalidRequest("`commitSha` is not a commit; push one and name it by its 40 digits")
+    commit = wire.asked(body, wire.Compile).get("commitSha")
     source = sources.find(services.database, algorithm)
     if source and not (commit and repositories.holds(repository, commit)):
         fetched = services.fetcher.fetch(algorithm)
@@ -50,7 +47,7 @@ def compile_head(
 @get(f"{ROOT}/builds", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def list_builds(
     services: Services, actor: Actor, owner: str, name: str, limit: int = 50, marker: str | None = None
-) -> dict[str, Any]:
+) -> wire.PageObject[wire.BuildObject]:
     """List the builds, newest first."""
     algorithm = seen(services, actor, owner, name, own=True)
 
@@ -61,7 +58,7 @@ def list_builds(
 
 
 @get(f"{ROOT}/builds/{{build_id:str}}", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
-def show(services: Services, actor: Actor, owner: str, name: str, build_id: str) -> dict[str, Any]:
+def show(services: Services, actor: Actor, owner: str, name: str, build_id: str) -> wire.BuildObject:
     """Show a build, named by its id or by its commit."""
     algorithm = seen(services, actor, owner, name, own=True)
     build = builds.of_commit(services.database, algorithm, build_id)
@@ -94,11 +91,12 @@ def output(services: Services, actor: Actor, owner: str, name: str, build_id: st
 @get(f"{ROOT}/log", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def commits(
     services: Services, actor: Actor, owner: str, name: str, since: str | None = None, until: str | None = None
-) -> dict[str, Any]:
+) -> wire.Commits:
     """List the commits of the branch that is built, newest first, at most 1,000; `since` and `until` are dates."""
     algorithm = seen(services, actor, owner, name, own=True)
     repository = repositories.path(services.repositories, algorithm)
-    return {"commits": repositories.log(repository, since=_date(since), until=_date(until))}
+    found = repositories.log(repository, since=_date(since), until=_date(until))
+    return {"commits": cast("list[wire.CommitObject]", found)}
 
 
 def _date(text: str | None) -> datetime | None:

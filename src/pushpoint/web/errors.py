@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 from uuid import uuid4
 
 import structlog
@@ -58,6 +58,28 @@ _OF_ACCOUNTS: dict[tuple[str, type[errors.Error]], int] = {
 log = structlog.get_logger()
 
 
+class Told(TypedDict):
+    """What is told of an error; `error_type` is the class that our client raises."""
+
+    id: NotRequired[str]
+    code: NotRequired[int]
+    message: str
+    error_type: NotRequired[str]
+    reason: NotRequired[str]
+
+
+class ErrorBody(TypedDict):
+    """The body of every answer that is an error."""
+
+    error: Told
+
+
+class NoSuchAlgorithmBody(TypedDict):
+    """The body of a 404 below `/v1/algorithms`."""
+
+    error: Literal["No such algorithm"]
+
+
 class BadPage(HTTPException):
     """A page that is not offered.
 
@@ -104,10 +126,10 @@ def envelope(error: errors.Error, path: str = "") -> tuple[int, dict[str, str], 
         headers["www-authenticate"] = 'Basic realm="pushpoint"'
     if isinstance(error, errors.Unavailable) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after)))
-    found = {"id": str(uuid4()), "code": code, "message": str(error), "error_type": type(error).__name__}
+    told = Told(id=str(uuid4()), code=code, message=str(error), error_type=type(error).__name__)
     if isinstance(error, errors.RolloutFailed):
-        found["reason"] = error.reason
-    return status, headers, wire.encode({"error": found})
+        told["reason"] = error.reason
+    return status, headers, wire.encode(ErrorBody(error=told))
 
 
 def bug(error: Exception) -> tuple[int, dict[str, str], bytes]:

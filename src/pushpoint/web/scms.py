@@ -6,8 +6,6 @@ Source:
 
 from __future__ import annotations
 
-from typing import Any
-
 from litestar import get
 
 from pushpoint import wire
@@ -16,13 +14,13 @@ from pushpoint.web.guards import KNOWN
 
 
 @get("/v1/scms", opt={"scope": KNOWN}, sync_to_thread=False)
-def list_scms() -> dict[str, Any]:
+def list_scms() -> wire.PageObject[wire.ScmObject]:
     """List the git hosts; `internal` is the platform itself."""
     return wire.page([wire.scm_object(name) for name in wire.SCMS], marker=None, link=None)
 
 
 @get("/v1/scms/{scm_id:str}", opt={"scope": KNOWN}, sync_to_thread=False)
-def show(scm_id: str) -> dict[str, Any]:
+def show(scm_id: str) -> wire.ScmObject:
     """Show a git host."""
     return wire.scm_object(_known(scm_id))
 
