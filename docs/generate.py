@@ -27,7 +27,7 @@ from pushpoint.action.outputs import OUTPUTS
 from pushpoint.cli import EXIT, app
 from pushpoint.config import SETTINGS
 from pushpoint.digests import Digest, describe_bytes
-from pushpoint.web import ROUTES
+from pushpoint.web import ROUTES, unoffered
 from pushpoint.web.errors import TABLE
 
 DOCS = Path(__file__).parent
@@ -83,13 +83,16 @@ def http() -> str:
         Markdown.
     """
     rows = []
-    for route in ROUTES:
+    offered = [route for route in ROUTES if route not in unoffered.ROUTES]
+    for route in offered:
         meaning = (route.fn.__doc__ or "").strip().splitlines()[0]
         for path in sorted(route.paths, reverse=True):
             shown = path.replace(":str}", "}")
             deploys = "yes" if route.opt.get("deploys") else ""
             rows.append((", ".join(sorted(route.http_methods)), f"`{shown}`", route.opt["scope"], deploys, meaning))
-    return _table(("method", "path", "scope", "in a deploy", "what it does"), rows)
+    reasons = [(f"`{path.replace(':str}', '}')}`", reason) for path, reason in unoffered.REASONS.items()]
+    table = _table(("method", "path", "scope", "in a deploy", "what it does"), rows)
+    return f"{table}\n\nNot offered: these answer 501 to whoever has a key.\n\n{_table(('path', 'why'), reasons)}"
 
 
 def error_tree() -> str:

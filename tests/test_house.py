@@ -347,7 +347,7 @@ def ours() -> list[Path]:
 
 
 FOREIGN = re.compile(
-    r"/(?:work|Users)/\w|/home/(?!ann/)[a-z]\w*/|/root/[a-z]"  # a machine; ann is the documentation's
+    r"(?<!/v1)/(?:work|Users)/\w|/home/(?!ann/)[a-z]\w*/|/root/[a-z]"  # a machine; ann is the documentation's
     r"|(?:index-url|index_url|registry)\W{1,4}https?:"  # where packages came from
     r"|https?://(?!pypi\.org/project/)[^/\s\"']*(?:pypi|registry|mirror|artifactory|nexus|\d+\.\d+\.\d+\.\d+/simple)",
     re.IGNORECASE,

@@ -234,13 +234,16 @@ def git_login(environment: Mapping[str, str]) -> GitLogin | None:
     return GitLogin(user=user, token=Secret(token)) if token else None
 
 
-def credentials(environment: Mapping[str, str], profile: Path, *, is_vouched_for: bool = False) -> Credentials:
+def credentials(
+    environment: Mapping[str, str], profile: Path, *, is_vouched_for: bool = False, as_admin: bool = False
+) -> Credentials:
     """Find the platform's address and the key: ours, then the old platform's variables, then the profile.
 
     Args:
         environment: Environment variables.
         profile: The profile that `pushpoint serve` writes.
         is_vouched_for: Whether CI gives the job an identity, so that it needs no key.
+        as_admin: Whether the key for accounts is wanted, which is another one.
 
     Returns:
         Both, and where they came from; each of the two is looked for on its own.
@@ -250,19 +253,24 @@ def credentials(environment: Mapping[str, str], profile: Path, *, is_vouched_for
         MissingSetting: One of them is nowhere.
     """
     url, origin = _first(environment, "PUSHPOINT_URL", "ALGORITHMIA_API")
-    key, _ = _first(environment, "PUSHPOINT_API_KEY", "ALGORITHMIA_API_KEY")
+    variables = ("PUSHPOINT_ADMIN_KEY",) if as_admin else ("PUSHPOINT_API_KEY", "ALGORITHMIA_API_KEY")
+    key, _ = _first(environment, *variables)
+    where = "admin-key-file" if as_admin else "key-file"
     kept = {} if url and key else read_file(profile)
     if not url:
         url, origin = str(kept.get("url", "")), str(profile)
-    if not key and url.rstrip("/") == str(kept.get("url", "")).rstrip("/") and kept.get("key-file"):
+    if not key and url.rstrip("/") == str(kept.get("url", "")).rstrip("/") and kept.get(where):
         try:
-            key = Path(str(kept["key-file"])).read_text(encoding="ascii").strip()
+            key = Path(str(kept[where])).read_text(encoding="ascii").strip()
         except (OSError, ValueError) as error:
-            raise ConfigError(f"the key file {kept['key-file']} cannot be read; set PUSHPOINT_API_KEY") from error
+            raise ConfigError(f"the key file {kept[where]} cannot be read; set {variables[0]}") from error
     if not url:
         raise MissingSetting("PUSHPOINT_URL", how="set it to the platform's address, or start one: pushpoint serve")
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"{url!r} is not an address; write it as http://HOST:PORT")
+    if not key and as_admin:
+        how = "set it to an admin key; a platform keeps its first in the file admin-key of its home"
+        raise MissingSetting("PUSHPOINT_ADMIN_KEY", how=how)
     if not key and not is_vouched_for:
         other = f" (the profile's is for {kept['url']} alone)" if kept.get("url") else ""
         raise MissingSetting(

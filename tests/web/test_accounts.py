@@ -140,7 +140,11 @@ def test_a_key_is_shown_once_listed_masked_and_over_when_revoked(people: People)
     assert made.status == 200
     key, identifier = made.json["api_key"], made.json["id"]
     assert made.json["api_key_mask"] == f"{key[:5]}...{key[-2:]}"
-    assert people.ask("GET", "/v1/account", key=key).json == {"name": "bob", "scopes": ["call", "read"]}
+    assert people.ask("GET", "/v1/account", key=key).json == {
+        "name": "bob",
+        "scopes": ["call", "read"],
+        "organizations": ["team"],
+    }
     listed = people.ask("GET", "/v1/users/bob/keys", key=people.bob)
     assert key.encode() not in listed.body
     found = next(one for one in listed.json["results"] if one["id"] == identifier)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pushpoint import errors
-from pushpoint.cli import trust
+from pushpoint.cli import keys, organizations, secrets, trust, users
 from pushpoint.cli.call import call
 from pushpoint.cli.config import config
 from pushpoint.cli.demo import demo
@@ -82,6 +82,8 @@ for _command in (new, plan, preview, deploy, call, releases, rollback, logs, ver
     app.command()(_command)
 app.add_typer(source)
 app.add_typer(trust.app)
+for _group in (secrets, keys, users, organizations):
+    app.add_typer(_group.app)
 
 
 def exit_code(error: errors.Error) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import re
 import signal
@@ -288,8 +289,9 @@ def _write_profile(url: str, home: Path, say: Console) -> None:
     path = profile_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     before = read_file(path).get("url", url) if path.exists() else url
-    quoted = str(home / KEY_FILE).replace("\\", "\\\\").replace('"', '\\"')
-    path.write_text(f'# written by `pushpoint serve`\nurl = "{url}"\nkey-file = "{quoted}"\n', encoding="utf-8")
+    files = {"key-file": home / KEY_FILE, "admin-key-file": home / ADMIN_KEY_FILE}
+    lines = [f"{name} = {json.dumps(str(file), ensure_ascii=False)}\n" for name, file in files.items()]
+    path.write_text(f'# written by `pushpoint serve`\nurl = "{url}"\n{"".join(lines)}', encoding="utf-8")
     path.chmod(0o600)
     say.print(Text(f"profile: {path}" + (f", which pointed to {before} before" if before != url else ""), "dim"))
 

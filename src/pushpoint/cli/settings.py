@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pushpoint.config import FILE, SETTINGS, Config, Setting, read_file, resolve
+from pushpoint.config import FILE, SETTINGS, Config, Setting, credentials, read_file, resolve
 from pushpoint.errors import ConfigError
 from pushpoint.names import AlgorithmName, algorithm_name
 
@@ -112,8 +112,9 @@ def credential_files() -> list[Path]:
     Returns:
         Files that may exist; a notebook is not to see them.
     """
-    key = read_file(profile_path()).get("key-file")
-    return [profile_path(), *([Path(key)] if isinstance(key, str) else [])]
+    kept = read_file(profile_path())
+    keys = [kept.get("key-file"), kept.get("admin-key-file")]
+    return [profile_path(), *(Path(key) for key in keys if isinstance(key, str))]
 
 
 def connect(algorithm: str | None = None) -> Client:
@@ -126,6 +127,21 @@ def connect(algorithm: str | None = None) -> Client:
         The client; close it.
     """
     return connect_and_tell(lambda: algorithm or of_repository())[0]
+
+
+def connect_to_accounts(*, as_admin: bool) -> Client:
+    """Make a client for what is done with accounts: with the admin key, or with one's own.
+
+    Returns:
+        The client; close it.
+    """
+    from stamina import instrumentation
+
+    from pushpoint.client import Client
+
+    instrumentation.set_on_retry_hooks(())
+    found = credentials(os.environ, profile_path(), as_admin=as_admin)
+    return Client(found.url, found.key.reveal() if found.key else "")
 
 
 def connect_and_tell(algorithm: Callable[[], str]) -> tuple[Client, list[str]]:

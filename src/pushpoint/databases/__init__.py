@@ -85,6 +85,7 @@ def writing(database: Database, *, quietly: bool = False) -> Iterator[Connection
 
     Raises:
         Conflict: What is written belongs to something that was deleted since it was read.
+        IntegrityError: It is in the way of what is there.
     """
     try:
         with database.begin() as connection:

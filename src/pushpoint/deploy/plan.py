@@ -198,9 +198,10 @@ def make_plan(
         raise ConfigError(f"{STATE}/ is a deploy's own folder, and the commit holds one; remove it: git rm -r {STATE}")
     account = client.account() if client else None
     name = algorithm_name(config.algorithm, owner=account.name if account else NOBODY)
-    if account and (missing := {"data", "manage"} - set(account.scopes)):
+    needed = {"data", "manage"} if pushes else {"view"}
+    if account and (missing := needed - set(account.scopes)):
         raise Refused(f"this key may not {' or '.join(sorted(missing))}; ask {account.name} for one that may")
-    if account and name.owner != account.name:
+    if account and name.owner not in {account.name, *account.organizations}:
         raise Refused(f"this key is {account.name}'s, and {name} is {name.owner}'s; use {name.owner}'s key")
     inference = _inference(config, directory, name)
     hosting = Hosting(repository=config.repository, branch=None, is_empty=False)

@@ -25,6 +25,7 @@ FETCH_TIMEOUT = 300.0
 """Seconds that a fetch from a git host may take."""
 LARGEST_FETCH = 1 << 30
 """Bytes that one fetch may bring, as for a push."""
+_LATEST = 4102444800
 _FETCHED, _FOLLOWED, _KEPT = "refs/pushpoint/fetched", "refs/pushpoint/followed", "refs/pushpoint/kept"
 _FETCH = {
     "fetch.fsckObjects": "true",
@@ -182,7 +183,12 @@ def log(repository: Path, *, since: datetime | None = None, until: datetime | No
     """
     if head(repository) is None:
         return []
-    period = [f"--{name}={when.isoformat()}" for name, when in (("since", since), ("until", until)) if when]
+    # in seconds, and none of the next century: what git cannot read as a date it makes something else of, silently
+    period = [
+        f"--{name}=@{min(max(0, int(when.timestamp())), _LATEST)}"
+        for name, when in (("since", since), ("until", until))
+        if when
+    ]
     text = git.text(
         ["log", "--max-count=1000", "-z", "--format=%H%x01%an%x01%s%x01%B", *period, f"refs/heads/{BRANCH}"],
         directory=repository,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
 from litestar import get, post
@@ -66,16 +66,14 @@ def show(services: Services, actor: Actor, owner: str, name: str, build_id: str)
 
 
 @get(f"{ROOT}/builds/{{build_id:str}}/logs", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
-def logs(
-    services: Services, actor: Actor, owner: str, name: str, build_id: str, offset: int | None = None
-) -> wire.LogView:
+def logs(services: Services, actor: Actor, owner: str, name: str, build_id: str, offset: int = -1) -> wire.LogView:
     """Read a build's log; with an offset in bytes, also while it grows."""
     algorithm = seen(services, actor, owner, name, own=True)
     build = builds.find(services.database, algorithm, build_id)
     finished = build.state is not BuildState.IN_PROGRESS
-    if offset is None and not finished:
+    if offset < 0 and not finished:
         raise NotFound(f"build {build_id} is not finished; wait, or give an offset to read what there is")
-    begin = min(max(0, offset or 0), LARGEST_OFFSET)
+    begin = min(max(0, offset), LARGEST_OFFSET)
     text = services.builder.read_log(build, offset=begin)
     return wire.LogView(logs=text.decode("utf-8", "replace"), next=begin + len(text), finished=finished)
 
@@ -101,6 +99,7 @@ def commits(
 
 def _date(text: str | None) -> datetime | None:
     try:
-        return datetime.fromisoformat(text) if text else None
-    except ValueError as error:
+        found = datetime.fromisoformat(text) if text else None
+        return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise InvalidRequest(f"{text!r} is not a date; write it as 2026-01-31 or 2026-01-31T12:00:00Z") from error

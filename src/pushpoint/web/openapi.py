@@ -53,7 +53,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "published": (TEXT, "`true` for what is published alone"),
     "since": (DATE, "The earliest date"),
     "until": (DATE, "The latest date"),
-    "offset": ({"type": "integer"}, "Bytes of the log to leave out"),
+    "offset": ({"type": "integer"}, "Bytes of the log to leave out; below 0, it is answered when it is whole"),
     "wait": ({"type": "boolean"}, "Whether to answer when the build is over"),
     "roll_out": ({"type": "boolean"}, "Whether to make the version live too"),
 }

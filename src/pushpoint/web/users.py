@@ -14,7 +14,7 @@ from litestar import delete, get, post, put
 from pushpoint import wire
 from pushpoint.errors import AlreadyExists, InvalidRequest, NotFound, Refused
 from pushpoint.names import check_name
-from pushpoint.records import Account, Actor
+from pushpoint.records import SCOPES, Account, Actor
 from pushpoint.registry import accounts, algorithms, keys
 from pushpoint.serving import Services
 from pushpoint.web.paging import paged
@@ -153,7 +153,7 @@ def issued(services: Services, actor: Actor, account: Account, body: bytes) -> w
     """
     asked = wire.new_key(wire.asked(body, wire.AskedKey))
     if "admin" not in actor.scopes:
-        if not actor.may_touch_all or "admin" in asked.scopes or not asked.scopes <= actor.scopes:
+        if not actor.may_touch_all or "admin" in asked.scopes or not asked.scopes & SCOPES <= actor.scopes:
             raise Refused("a key cannot make one that may do more than itself; use one that may, or an admin key")
         if len(keys.of_account(services.database, account)) >= keys.MOST:
             raise AlreadyExists(f"{account.name} has {keys.MOST} keys; revoke some first")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NotRequired, TypedDict, cast
 from uuid import NAMESPACE_URL, uuid5
@@ -16,6 +16,42 @@ from pushpoint.records import (
 )
 from pushpoint.wire.asked import AskedKey, Password
 from pushpoint.wire.legacy import moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserView:
+    """A user, as our client reads the old shape."""
+
+    username: str
+    email: str
+    fullname: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganizationView:
+    """An organization, as our client reads the old shape."""
+
+    org_name: str
+    org_label: str
+    org_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberView:
+    """A member of an organization."""
+
+    username: str
+    is_owner: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretView:
+    """A secret, as our client reads the old shape."""
+
+    id: str
+    secret_key: str
+    description: str
+    modified: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +98,11 @@ class KeyView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountView:
-    """Whose key this is."""
+    """Whose key this is, and which organizations that account is in."""
 
     name: str
     scopes: list[str]
+    organizations: list[str] = field(default_factory=list)
 
 
 class UserObject(TypedDict):

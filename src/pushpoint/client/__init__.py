@@ -21,6 +21,7 @@ import msgspec
 import stamina
 
 from pushpoint import errors, wire
+from pushpoint.client.accounts import Accounts
 from pushpoint.digests import OCTETS, Descriptor, Digest
 from pushpoint.names import AlgorithmName, DataPath, Reference
 
@@ -128,6 +129,11 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    @property
+    def accounts(self) -> Accounts:
+        """Users, organizations, keys and secrets."""
+        return Accounts(self)
 
     # -- accounts and algorithms ----------------------------------------------------------------------------
 
@@ -495,6 +501,11 @@ class Client:
             return msgspec.json.decode(answer.content, type=kind)
         except msgspec.DecodeError as error:
             raise self._strange() from error
+
+    def _do(self, method: str, path: str, *, json: object = None) -> None:
+        headers = {} if json is None else {"content-type": "application/json"}
+        content = b"" if json is None else wire.encode(json)
+        self._checked(self._send(method, path, headers=headers, content=content))
 
     def _pages(self, path: str, kind: type[T]) -> Iterator[T]:
         following = f"{path}?limit=200"
