@@ -99,7 +99,7 @@ def commits(
 
 def _date(text: str | None) -> datetime | None:
     try:
-        found = datetime.fromisoformat(text) if text else None
+        found = datetime.fromisoformat(text) if text is not None else None
         return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise InvalidRequest(f"{text!r} is not a date; write it as 2026-01-31 or 2026-01-31T12:00:00Z") from error

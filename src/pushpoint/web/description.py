@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from litestar import Request, Response, get
+from litestar.handlers.http_handlers import HTTPRouteHandler
 
 from pushpoint.web.guards import OPEN
 
@@ -40,10 +41,15 @@ def page() -> Response[bytes]:
     return Response((_OURS / "docs.html").read_bytes(), media_type="text/html", headers=HEADERS)
 
 
-def _part(name: str) -> Any:
+def _part(name: str) -> HTTPRouteHandler:
     file, kind = PARTS[name]
 
-    @get(f"/docs/{name}", opt={"scope": OPEN, "answers": {200: kind}}, sync_to_thread=True)
+    @get(
+        f"/docs/{name}",
+        opt={"scope": OPEN, "answers": {200: kind}},
+        operation_id=f"description.{name}",
+        sync_to_thread=True,
+    )
     def part() -> Response[bytes]:
         return Response(file.read_bytes(), media_type=kind, headers=HEADERS)
 

@@ -220,7 +220,7 @@ def _operation(route: HTTPRouteHandler, path: str, method: str, schemas: list[tu
 
 
 def _name(route: HTTPRouteHandler) -> str:
-    return f"{route.fn.__module__.rpartition('.')[2]}.{route.fn.__name__}"
+    return str(route.operation_id or f"{route.fn.__module__.rpartition('.')[2]}.{route.fn.__name__}")
 
 
 def _told(scope: str, *, deploys: bool) -> str:
@@ -236,8 +236,8 @@ def _security(scope: str) -> list[dict[str, list[str]]]:
     if scope == KNOWN:
         return [{"key": []}, {"adminKey": []}]
     scopes = scope.split(" or ")
-    found: list[dict[str, list[str]]] = [{"key": [one]} for one in scopes if one != "admin"]
-    return found + ([{"adminKey": ["admin"]}] if "admin" in scopes else [])
+    found: list[dict[str, list[str]]] = [{"adminKey": ["admin"]}] if "admin" in scopes else []
+    return found + [{"key": [one]} for one in scopes if one != "admin"]
 
 
 def _taken(route: HTTPRouteHandler) -> Any:

@@ -181,10 +181,14 @@ def _data(failures: Failures) -> dict[str, Any]:
         return found
 
     return {
-        "/v1/data": {"get": operation("root", "List the owners whose collections you may list", listing, "read")},
+        "/v1/data": {
+            "get": operation("root", "List the owners whose collections you may list", listing, "read"),
+            "head": head("stat_root", "Say that you may list"),
+        },
         "/v1/data/{owner}": {
             "parameters": _in_path("owner"),
             "get": operation("collections", "List the collections", listing, "read"),
+            "head": head("stat_owner", "Say whether an owner is there"),
             "post": operation(
                 "create",
                 "Create a collection",
@@ -218,9 +222,7 @@ def _data(failures: Failures) -> dict[str, Any]:
             "parameters": _in_path("owner", "collection", "file"),
             "get": operation("get", "Read a file", file | {"content": {"*/*": {"schema": {}}}}, "read"),
             "head": head("stat", "Say what a file is"),
-            "put": operation(
-                "put", "Write a file", as_json(_RESULT), "data", requestBody={"required": True, "content": BYTES}
-            ),
+            "put": operation("put", "Write a file", as_json(_RESULT), "data", requestBody={"content": BYTES}),
             "delete": operation("remove", "Delete a file", as_json(_DELETED), "data"),
         },
     }
@@ -238,7 +240,7 @@ def _git(failures: Failures) -> dict[str, Any]:
             "parameters": _in_path("owner", "name"),
             "responses": {
                 "200": {"description": "What git says", "content": {kind: {"schema": {}} for kind in kinds}},
-                **failures({400, 401, 403, 404, 500, 503}),
+                **failures({400, 401, 403, 404, 500, 503} | ({415} if "requestBody" in more else set())),
             },
             **more,
         }
@@ -257,8 +259,7 @@ def _git(failures: Failures) -> dict[str, Any]:
     refs = operation("refs", "List the refs", kinds)
     refs["parameters"] = [
         *refs["parameters"],
-        _query("service", {"enum": ["git-upload-pack", "git-receive-pack"]}, "To fetch, or to push")
-        | {"required": True},
+        _query("service", {"enum": ["git-upload-pack", "git-receive-pack"]}, "To fetch, or to push"),
     ]
     return {
         "/git/{owner}/{name}.git/info/refs": {"get": refs},

@@ -53,7 +53,7 @@ class AskedSettings(TypedDict, total=False):
 class AskedVersion(TypedDict, total=False):
     """What is said of a version; the samples are texts, or JSON."""
 
-    version_type: str | None
+    version_type: Annotated[str, Meta(extra_json_schema={"enum": ["", "major", "minor", "revision", "patch"]})] | None
     release_notes: str | None
     sample_input: Any
     sample_output: Any
