@@ -53,11 +53,16 @@ class AskedSettings(TypedDict, total=False):
 class AskedVersion(TypedDict, total=False):
     """What is said of a version; the samples are texts, or JSON."""
 
-    version_type: Annotated[str, Meta(extra_json_schema={"enum": ["", "major", "minor", "revision", "patch"]})] | None
     release_notes: str | None
     sample_input: Any
     sample_output: Any
     git_hash: _Commit | None
+
+
+class AskedPublication(AskedVersion, total=False):
+    """What is said of a version that is to be published; case makes no difference to its type."""
+
+    version_type: Annotated[str, Meta(extra_json_schema={"enum": ["", "major", "minor", "revision", "patch"]})] | None
 
 
 class AskedSource(TypedDict, total=False):
@@ -97,7 +102,7 @@ class Publish(TypedDict, total=False):
     """Ask for a version (section 2.6)."""
 
     settings: AskedSettings | None
-    version_info: AskedVersion | None
+    version_info: AskedPublication | None
 
 
 class NewSecret(TypedDict, total=False):
