@@ -11,9 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+PROGRAM = ("-m", "pushpoint")
+"""What Python is to run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,17 +64,20 @@ class Platform:
 
 
 @contextlib.contextmanager
-def platform(home: Path, *, environment: Mapping[str, str] = os.environ) -> Iterator[Platform]:
-    """Start a platform on an empty home, and stop it afterwards.
+def platform(
+    home: Path, *, environment: Mapping[str, str] = os.environ, program: Sequence[str] = PROGRAM
+) -> Iterator[Platform]:
+    """Start a platform, and stop it afterwards.
 
     Args:
-        home: A folder that does not exist.
+        home: A folder that does not exist, or one of a platform that was stopped.
         environment: Its variables.
+        program: What Python is to run as `pushpoint`.
 
     Yields:
         The platform.
     """
-    command = [sys.executable, "-m", "pushpoint", "serve", "--home", str(home), "--port", "0", "--account", "bench"]
+    command = [sys.executable, *program, "serve", "--home", str(home), "--port", "0", "--account", "bench"]
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             [*command, "--no-profile"], env=environment, stdout=subprocess.PIPE, stderr=errors, text=True

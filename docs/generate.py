@@ -6,11 +6,13 @@ python docs/generate.py --check    write nothing; exit 1 and name the pages that
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +23,7 @@ os.environ["NO_COLOR"] = "1"
 import typer.rich_utils
 from typer.testing import CliRunner
 
-from pushpoint import errors, lifecycle, manifest
+from pushpoint import errors, library, lifecycle, manifest
 from pushpoint.action.inputs import ORIGINAL, OWN
 from pushpoint.action.outputs import OUTPUTS
 from pushpoint.cli import EXIT, app
@@ -93,6 +95,40 @@ def http() -> str:
     reasons = [(f"`{path.replace(':str}', '}')}`", reason) for path, reason in unoffered.REASONS.items()]
     table = _table(("method", "path", "scope", "in a deploy", "what it does"), rows)
     return f"{table}\n\nNot offered: these answer 501 to whoever has a key.\n\n{_table(('path', 'why'), reasons)}"
+
+
+LIBRARY = ("Client", "Algorithm", "Build", "Release", "Releases", "Answer", "Model")
+
+
+def python() -> str:
+    """Print what the library offers: its classes, and what their attributes and methods say of themselves.
+
+    Returns:
+        Markdown.
+    """
+    parts = []
+    for name in sorted(library.__all__, key=LIBRARY.index):
+        kind = getattr(library, name)
+        about = dict(re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", inspect.getdoc(kind) or "", re.MULTILINE))
+        rows = [(f"`{one}`", " ".join(text.split())) for one, text in about.items()]
+        if is_dataclass(kind):
+            rows += [(f"`{field.name}`", f"`{field.type}`") for field in fields(kind) if field.name not in about]
+        for one, member in vars(kind).items():
+            function = getattr(member, "fget", None) or getattr(member, "func", member)
+            if inspect.isfunction(function) and (one == "__call__" or not one.startswith("_")):
+                shown = one.replace("__call__", "") + (_parameters(member) if function is member else "")
+                rows.append((f"`{shown}`", _first(member)))
+        parts.append(f"## {name}\n\n{_first(kind)}" + (f"\n\n{_table((name, 'what it is'), rows)}" if rows else ""))
+    return "\n\n".join(parts)
+
+
+def _first(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+def _parameters(function: Callable[..., Any]) -> str:
+    found = list(inspect.signature(function).parameters.values())[1:]
+    return str(inspect.Signature([one.replace(annotation=inspect.Parameter.empty) for one in found]))
 
 
 def error_tree() -> str:
@@ -235,14 +271,28 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
 
 
+def clients() -> str:
+    """Print which client's tests reach which endpoint.
+
+    Returns:
+        Markdown.
+    """
+    sys.path.insert(0, str(DOCS.parent))
+    from tests.clients import table  # the tests say what is tested
+
+    return table.page(_table)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "reference/cli.md": cli,
     "reference/settings.md": settings,
     "reference/http.md": http,
+    "reference/python.md": python,
     "reference/errors.md": error_tree,
     "reference/lifecycles.md": lifecycles,
     "reference/manifest.md": manifest_example,
     "reference/action.md": action,
+    "reference/clients.md": clients,
     "../action.yml": action_yaml,
 }
 

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,13 +39,20 @@ class Platform:
         return clean | {"PUSHPOINT_URL": self.url, "PUSHPOINT_API_KEY": self.key}
 
 
-def start_platform(home: Path, *options: str, port: int = 0, account: str = "ann") -> Platform:
-    """Start `pushpoint serve` and wait until it is ready."""
+def start_platform(
+    home: Path,
+    *options: str,
+    port: int = 0,
+    account: str = "ann",
+    under: Sequence[str] = (),
+    program: Sequence[str] = ("-m", "pushpoint"),
+) -> Platform:
+    """Start `pushpoint serve`, under another program or as one of Python's, and wait until it is ready."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "stderr.log").open("a") as errors:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "pushpoint", "serve", "--home", str(home), "--port", str(port)),
+                *(*under, sys.executable, *program, "serve", "--home", str(home), "--port", str(port)),
                 *("--account", account, "--no-profile", *options),
             ],
             stdout=subprocess.PIPE,

@@ -55,13 +55,13 @@ class Workshop:
             self.wheel("leaf", version)
         self.wheel("tree", "1.0", "leaf<2")
 
-    def wheel(self, name: str, version: str, *needs: str) -> None:
-        with zipfile.ZipFile(self.links / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+    def wheel(self, name: str, version: str, *needs: str, tag: str = "py3") -> None:
+        with zipfile.ZipFile(self.links / f"{name}-{version}-{tag}-none-any.whl", "w") as wheel:
             about = f"{name}-{version}.dist-info"
             required = "".join(f"Requires-Dist: {need}\n" for need in needs)
             wheel.writestr(f"{name}.py", f"version = {version!r}")
             wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{required}")
-            wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{about}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}-none-any\n")
             wheel.writestr(f"{about}/RECORD", "")
 
     def source(self, folder: Path, name: str, sleep: float = 0) -> Path:
@@ -238,6 +238,28 @@ def test_what_cannot_be_installed_is_named(workshop: Workshop, text: str, named:
     assert failed.value.path.endswith("requirements.txt")
 
 
+def test_an_index_that_denies_what_it_has_just_offered_is_asked_again(workshop: Workshop) -> None:
+    wheel, away = workshop.links / "leaf-2.0-py3-none-any.whl", workshop.home / "away"
+
+    def say(line: str) -> None:
+        workshop.lines.append(line)
+        if "virtual environment" in line:
+            wheel.rename(away)
+        if "asking again" in line:
+            away.rename(wheel)
+
+    made = make_environment(
+        workshop.requirements("leaf"),
+        root=workshop.root,
+        cache=workshop.home / "cache",
+        variables=workshop.variables,
+        say=say,
+    )
+    assert made.lock == "leaf==2.0\n"
+    assert sum("asking again" in line for line in workshop.lines) == 1
+    assert imported(made, "import leaf; print(leaf.version)") == "2.0"
+
+
 def test_a_file_that_is_no_text_is_refused(workshop: Workshop) -> None:
     path = workshop.home / "requirements.txt"
     path.write_bytes(b"\xff\xfe\x00")
@@ -358,6 +380,32 @@ def test_what_was_built_inside_is_shared_with_nobody_else(workshop: Workshop) ->
     assert workshop.make("odd", contained=Cell()).path == theirs.path
 
 
+OWN = f"3.{sys.version_info.minor}"
+
+
+@pytest.mark.parametrize(
+    ("text", "others", "said"),
+    [
+        ("old", [OWN, "3.9", "3.8"], rf"no wheel for Python {OWN} of old\. Python 3\.8 would do: choose it"),
+        ("leaf\nold==1.0\n", [OWN], r"of old==1\.0\. Python 3\.8 would do: install it"),
+        ("old\nolder\n", [OWN, "3.8"], r"of old, older\. No version of Python has all of them"),
+        ("two\nodd\n", ["3.9", "3.8"], r"of two\. Python 3\.8 or 3\.9 would do: choose it"),
+    ],
+)
+def test_requirements_that_exist_for_other_pythons_alone_are_refused_before_anything_is_built(
+    workshop: Workshop, text: str, others: list[str], said: str
+) -> None:
+    for name, tag in [("old", "cp38"), ("older", "cp39"), ("two", "cp38"), ("two", "cp39")]:
+        workshop.wheel(name, "1.0", tag=tag)
+    for name in ("old", "older", "two", "odd"):
+        workshop.archive(name)
+
+    with pytest.raises(RequirementsFailed, match=said):
+        workshop.make(text, others=others, contained=Cell())
+    assert not workshop.told.exists()
+    assert workshop.make("odd", others=others, contained=Cell()).lock == "odd==1.0\n", "it has wheels for no Python"
+
+
 def test_a_link_to_a_file_of_ours_is_not_followed_for_strangers(workshop: Workshop) -> None:
     (workshop.home / "secret").write_text("leaf")
     link = workshop.home / "requirements.txt"
@@ -366,3 +414,11 @@ def test_a_link_to_a_file_of_ours_is_not_followed_for_strangers(workshop: Worksh
     assert workshop.make(link).lock == "leaf==2.0\n"
     with pytest.raises(RequirementsFailed, match="symbolic link"):
         workshop.make(link, contained=Cell())
+
+
+def test_requirements_that_no_one_wrote_by_hand_are_not_read(workshop: Workshop) -> None:
+    file = workshop.home / "requirements.txt"
+    with file.open("wb") as growing:
+        growing.truncate((4 << 20) + 1)
+    with pytest.raises(RequirementsFailed, match="more than 4194304 bytes"):
+        workshop.make(file)

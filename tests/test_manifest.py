@@ -103,6 +103,7 @@ values = st.recursive(
 def test_any_manifest_survives(extra: dict[str, Any], message: str, ref: str, created: datetime) -> None:
     extra = {key: value for key, value in extra.items() if not key.startswith(("model_", "notebook_"))}
     made = example()
+    assert made.source
     source = replace(made.source, message=message, ref=ref)
     made = replace(made, source=source, created=created.replace(tzinfo=UTC), extra=extra)
     assert read(write(made)) == made
@@ -110,8 +111,18 @@ def test_any_manifest_survives(extra: dict[str, Any], message: str, ref: str, cr
 
 @pytest.mark.parametrize("message", ["x" * 1_000_000, "模" * 350_000, "\udcff\x00\x1b[31m\u2028 </script>", "", '"\\'])
 def test_a_message_of_any_size_and_spelling_survives(message: str) -> None:
-    made = replace(example(), source=replace(example().source, message=message))
+    made = example()
+    assert made.source
+    made = replace(made, source=replace(made.source, message=message))
     assert read(write(made)) == made
+
+
+def test_a_model_of_unknown_source_says_so_in_the_original_actions_own_types() -> None:
+    made = replace(example(), source=None, inputs=None)
+    assert read(write(made)) == made
+    found = json.loads(write(made))
+    origin = {key: value for key, value in found.items() if key.startswith(("model_origin", "model_inputs"))}
+    assert origin == dict.fromkeys([key for key in ORIGINAL if key.startswith("model_origin")], "")
 
 
 # -- other tools' keys --------------------------------------------------------------------------------------
@@ -176,7 +187,7 @@ def test_text_that_is_no_manifest_is_an_error_that_says_what_to_do(text: str) ->
             reading(text)
 
 
-REQUIRED = list(json.loads(write(replace(example(), notebook=None, previous=None, extra={}))))
+REQUIRED = list(json.loads(write(replace(example(), notebook=None, previous=None, extra={}, inputs=None))))
 REQUIRED.remove("manifest_version")
 
 
@@ -190,6 +201,8 @@ def test_a_key_that_is_gone_or_of_another_kind_is_damage(key: str, value: Any) -
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("model_inputs_sha256", None),
+        ("model_inputs_sha256", ""),
         ("model_size_bytes", -1),
         ("model_size_bytes", "5"),
         ("model_sha256_hash", "A" * 64),

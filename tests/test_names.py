@@ -346,6 +346,10 @@ def test_a_models_stored_name_says_where_it_came_from(model: str, expected: str)
     assert stored_model_name(model, COMMIT, SHA256) == expected
 
 
+def test_a_model_that_no_commit_made_is_named_by_its_digest_alone() -> None:
+    assert stored_model_name("out/model.tar.gz", "", SHA256) == f"model_{SHA256[:16]}.tar.gz"
+
+
 @pytest.mark.parametrize("model", ["x" * 255, "x" * 251 + ".pkl", "模" * 84 + ".gz", "x." + "y" * 253, "." + "é" * 127])
 def test_a_models_stored_name_is_cut_where_it_would_be_too_long(model: str) -> None:
     found = stored_model_name(model, COMMIT, SHA256)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pushpoint.client import Client
+    from pushpoint.library import Client
     from pushpoint.runtime.metrics import metric
 
 __all__ = ["Client", "metric"]
@@ -17,7 +17,7 @@ __all__ = ["Client", "metric"]
 
 def __getattr__(name: str) -> object:
     if name == "Client":  # late: a worker imports this package for `runtime` alone
-        from pushpoint.client import Client
+        from pushpoint.library import Client
 
         return Client
     if name == "metric":

@@ -234,6 +234,15 @@ def git_login(environment: Mapping[str, str]) -> GitLogin | None:
     return GitLogin(user=user, token=Secret(token)) if token else None
 
 
+def profile_path(environment: Mapping[str, str]) -> Path:
+    """Say where the profile is that `pushpoint serve` writes.
+
+    Returns:
+        A file in the user's configuration folder.
+    """
+    return Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "pushpoint" / "profile.toml"
+
+
 def credentials(
     environment: Mapping[str, str], profile: Path, *, is_vouched_for: bool = False, as_admin: bool = False
 ) -> Credentials:

@@ -24,6 +24,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,7 @@ The command brings its environment along. It must see itself (`find_uv_bin()`), 
 the directory of the requirements, certificates, and the network.
 """
 
+_LARGEST_FILE = 4 << 20  # bytes of a requirements file
 # A name and versions, nothing else: no option, path or URL.
 _PLAIN = re.compile(r"\w[\w.-]*\s*(\[[\w\s,.-]*\])?\s*([(<>=!~][^@:/;]*)?(;.*)?")
 _PINNED = re.compile(r"\S+==\S+(\s*;.*)?|\S+ @ git\+\S+@[0-9a-f]{40}(#\S*)?(\s*;.*)?")
@@ -51,7 +53,10 @@ _PASSED = re.compile(
     r"|CONCURRENT_\w+|LINK_MODE|CACHE_DIR|CONFIG_FILE)"
 )
 _NO_WHEEL = re.compile(r"wheel|source distribution|building from source", re.IGNORECASE)
+_MINORS = range(8, 15)
+"""Of Python 3: the versions among which one is looked for that the requirements exist for."""
 _UNREACHABLE = re.compile(r"error sending request|request failed|dns error|network connectivity", re.IGNORECASE)
+_DENIED = re.compile(r"there\s+is\s+no\s+version\s+of\s+\S+==", re.IGNORECASE)
 _FACTS = """
 import json, sys, sysconfig
 print(json.dumps([getattr(sys, "_base_executable", sys.executable), sys.version, sysconfig.get_platform()]))
@@ -84,6 +89,7 @@ def make_environment(
     *,
     root: Path,
     python: Path | str = sys.executable,
+    others: Sequence[str] = (),
     extra: Sequence[str] = (),
     contained: Contain | None = None,
     cache: Path | None = None,
@@ -102,6 +108,7 @@ def make_environment(
         requirements: A requirements file; one that is absent or empty asks for nothing.
         root: Directory of all environments.
         python: Interpreter to make it from.
+        others: Versions of Python, such as `3.8`, that could be chosen instead; for the words of an error.
         extra: More requirements, such as `ipykernel`.
         contained: Confines the commands that may run code of the packages' authors. These get a cache of their own
             and no credentials.
@@ -146,7 +153,12 @@ def make_environment(
         else:
             outside, known = uv.outside(root), [text, *facts, settings, "wheels only"]
             uv, chosen = _choose_safely(
-                outside, lambda: _remembered(outside.choose, root, age, known), uv.inside(contained, Path(scratch))
+                outside,
+                lambda: _remembered(outside.choose, root, age, known),
+                uv.inside(contained, Path(scratch)),
+                lines=_lines(text),
+                version=".".join(facts[1].split(".")[:2]),
+                others=others,
             )
             # What is built inside is not shared with whoever happens to have the same versions.
             facts += ["contained", text] if uv.contained else []
@@ -182,16 +194,56 @@ def interpreter(path: Path) -> Path:
     return path / "bin" / "python"
 
 
-def _choose_safely(outside: _Uv, choose: Callable[[], str], inside: _Uv) -> tuple[_Uv, str]:
+def _choose_safely(
+    outside: _Uv, choose: Callable[[], str], inside: _Uv, *, lines: Sequence[str], version: str, others: Sequence[str]
+) -> tuple[_Uv, str]:
     # `--only-binary` alone does not suffice: uv runs the setup.py of an editable requirement all the same.
     if outside.plain:
         try:
             return outside, choose()
         except RequirementsFailed as problem:
+            if reason := _misfit(outside, lines, version, others):
+                raise RequirementsFailed(outside.name, reason) from problem
             if not _NO_WHEEL.search(problem.log):
                 raise
         inside.say("Not every package has a wheel; building contained")
     return inside, inside.choose()
+
+
+def _misfit(uv: _Uv, lines: Sequence[str], version: str, others: Sequence[str]) -> str:
+    """Say which requirements exist as wheels for other versions of Python, and not for this one.
+
+    To build these takes minutes and fails: they are older than this Python, or do not want it. What has wheels for no
+    version at all is another matter; it was made to be built.
+
+    Returns:
+        A sentence that names them and the versions that would do; empty where there are none.
+    """
+    versions = [f"3.{minor}" for minor in _MINORS]
+    with ThreadPoolExecutor(4) as pool:
+        fits = pool.map(lambda line: uv.fits(line, version), lines)
+        missing = [line for line, fit in zip(lines, fits, strict=True) if not fit]
+        asked = [(line, other) for line in missing for other in versions]
+        found = [pair for pair, fit in zip(asked, pool.map(lambda pair: uv.fits(*pair), asked), strict=True) if fit]
+    lost = [line for line in missing if any(line == one for one, _ in found)]
+    if not lost:
+        return ""
+    suiting = [other for other in versions if all((line, other) in found for line in lost)]
+    here = [other for other in suiting if other in others]
+    if here:
+        advice = f"Python {_or(here)} would do: choose it as the algorithm's environment"
+    elif suiting:
+        advice = f"Python {_or(suiting)} would do: install it on the platform's machine"
+    else:
+        advice = "No version of Python has all of them: deploy them apart"
+    return (
+        f"There is no wheel for Python {version} of {', '.join(lost)}. {advice}, or ask for versions that exist for "
+        f"Python {version}."
+    )
+
+
+def _or(words: Sequence[str]) -> str:
+    return ", ".join(words[:-1]) + (" or " if words[:-1] else "") + words[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +284,17 @@ class _Uv:
         sources = ([str(self.file)] if self.file else []) + (["-"] if self.extra else [])
         return self._run("pip", "compile", *options, *self._wheels, *sources, given=self.extra)
 
+    def fits(self, line: str, version: str) -> bool:
+        options = ["--no-header", "--no-annotate", "--no-deps", "--no-python-downloads", "--python", self.python]
+        quiet = replace(self, say=lambda _: None)
+        try:
+            quiet._run("pip", "compile", *options, *self._wheels, "--python-version", version, "-", given=line)
+        except RequirementsFailed as problem:
+            if _UNREACHABLE.search(problem.log):
+                raise
+            return False
+        return True
+
     def install(self, path: Path, chosen: str) -> None:
         replace(self, contained=None, directory=path.parent)._run(
             "venv", "--no-project", "--python", self.python, str(path)
@@ -240,7 +303,17 @@ class _Uv:
         if chosen:
             options = ["--no-deps", "--python", str(interpreter(path)), *self._wheels]
             options += ["--link-mode", "copy"] if self.contained else []
-            self._run("pip", "install", *options, "--requirements", "-", given=chosen, writes=(path,))
+            for pause in (2.0, 5.0, 0.0):
+                try:
+                    self._run("pip", "install", *options, "--requirements", "-", given=chosen, writes=(path,))
+                    return
+                except RequirementsFailed as problem:
+                    # the machines behind an index do not all learn of a release at once
+                    if not (pause and _DENIED.search(problem.log)):
+                        raise
+                self.say("The package index denies a version that it has just offered; asking again")
+                time.sleep(pause)
+                options += [] if "UV_OFFLINE" in self.environment else ["--refresh"]
 
     @property
     def _wheels(self) -> Sequence[str]:
@@ -321,6 +394,8 @@ def _read(requirements: Path | None, name: str, *, follow: bool) -> str:
     try:
         if requirements.is_symlink() and not follow:
             raise RequirementsFailed(name, "It is a symbolic link.")
+        if requirements.stat().st_size > _LARGEST_FILE:
+            raise RequirementsFailed(name, f"It has more than {_LARGEST_FILE} bytes.")
         text = requirements.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise RequirementsFailed(name, f"It cannot be read: {problem}.") from problem

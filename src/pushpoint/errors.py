@@ -22,6 +22,7 @@ Error
   BuildFailed
   RolloutFailed
     PreviewFailed
+  CallFailed
   Conflict
     AlreadyExists
     IllegalTransition
@@ -33,9 +34,9 @@ Error
     Overloaded
 ```
 
-An algorithm's own exceptions are not in this tree: they are `Failure` values, answers like any other. Facts are
-attributes, the sentence is made from them, and it ends with the next thing to do. Two tables elsewhere map these
-classes: `web/errors.py` to a status, `cli/__init__.py` to an exit code.
+An algorithm's own exceptions are not in this tree: they are `Failure` values, answers like any other; `CallFailed` is
+how `pushpoint.Client` tells of one. Facts are attributes, the sentence is made from them, and it ends with the next
+thing to do. Two tables elsewhere map these classes: `web/errors.py` to a status, `cli/__init__.py` to an exit code.
 """
 
 from __future__ import annotations
@@ -223,6 +224,24 @@ class PreviewFailed(RolloutFailed):
     def __init__(self, reason: str, *, failure: Failure | None = None) -> None:
         super().__init__(reason, failure=failure)
         self.args = (f"the preview failed: {reason}",)
+
+
+class CallFailed(Error):
+    """The algorithm that was called failed; this is its own error.
+
+    Attributes:
+        algorithm: What was called.
+        error_type: What it calls the error; `InputError` blames the input.
+        message: What it says.
+        stacktrace: Where it arose, for the algorithm's owner; empty for others.
+    """
+
+    def __init__(self, algorithm: str, error_type: str, message: str, *, stacktrace: str = "") -> None:
+        self.algorithm, self.error_type, self.message, self.stacktrace = algorithm, error_type, message, stacktrace
+        is_input = error_type == "InputError"
+        stack = f"\n{stacktrace.strip()}\n" if stacktrace.strip() and not is_input else "; "
+        advice = "correct the input" if is_input else "mend the algorithm, or tell its owner"
+        super().__init__(f"{algorithm} failed with {error_type}: {message}{stack}{advice}")
 
 
 class Conflict(Error):

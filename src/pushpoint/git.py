@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from pushpoint.errors import ConfigError, Error, NotFound, PushRejected, Refused, Unauthenticated, Unavailable
+from pushpoint.limits import Limits
 
 _PASSED = (
     "PATH",
@@ -32,9 +34,11 @@ _PASSED = (
 )
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _ALWAYS = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-_ISOLATED = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+_ISOLATED = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
+_ISOLATED |= {"GIT_NO_REPLACE_OBJECTS": "1"}
 _SAFE = {
     "core.hooksPath": os.devnull,
+    "core.attributesFile": os.devnull,
     "protocol.allow": "never",
     "protocol.http.allow": "always",
     "gc.auto": "0",
@@ -132,17 +136,18 @@ def harmless_settings(file: Path) -> str:
     return "".join(lines)
 
 
-def environment(*, isolated: bool = True) -> dict[str, str]:
+def environment(*, isolated: bool = True, more: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """Return the environment for a git process: what it needs of ours, and no prompts.
 
     Args:
         isolated: Whether to leave the user's own git configuration out.
+        more: Settings beside those that an isolated git gets.
 
     Returns:
-        Variables without any credential.
+        Variables; without any credential unless `more` has one.
     """
     found = {name: os.environ[name] for name in (*_PASSED, *_PROXIES) if name in os.environ}
-    return found | _ALWAYS | (_ISOLATED | settings(_SAFE) if isolated else {})
+    return found | _ALWAYS | (_ISOLATED if isolated else {}) | settings((_SAFE if isolated else {}) | dict(more))
 
 
 def run(
@@ -154,7 +159,8 @@ def run(
     stdin: bytes | None = None,
     isolated: bool = True,
     timeout: float | None = None,
-    largest: int | None = None,
+    limits: Limits | None = None,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> bytes:
     """Run git and return what it printed.
 
@@ -166,7 +172,8 @@ def run(
         stdin: Bytes for its standard input.
         isolated: Whether to leave the user's own git configuration out.
         timeout: Seconds after which it and all it started are ended.
-        largest: Bytes that no file it writes may exceed.
+        limits: What it and all it started may use.
+        more: Further settings.
 
     Returns:
         Its standard output.
@@ -179,15 +186,12 @@ def run(
         Unavailable: The remote could not be reached, or not in time.
         PushRejected: The remote's branch moved meanwhile.
     """
-    found = environment(isolated=isolated) | dict(variables or {})
-    if remote:
-        found |= settings((_SAFE if isolated else {}) | remote.settings())
-    command = ["git", *arguments]
-    if largest is not None:  # ulimit counts blocks of 512 bytes
-        command = ["sh", "-c", 'ulimit -f "$0" && exec git "$@"', str(largest // 512), *arguments]
+    found = environment(isolated=isolated, more=dict(more) | (remote.settings() if remote else {})) | dict(
+        variables or {}
+    )
     try:
         process = subprocess.Popen(
-            command,
+            (limits or Limits()).command(["git", *arguments]),
             cwd=directory,
             env=found,
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
@@ -250,13 +254,13 @@ def version() -> tuple[int, int]:
     return (int(found.group(1)), int(found.group(2))) if found else (0, 0)
 
 
-def text(arguments: Sequence[str], *, directory: Path, isolated: bool = True) -> str:
+def text(arguments: Sequence[str], *, directory: Path, isolated: bool = True, stdin: bytes | None = None) -> str:
     """Run git and return its one line.
 
     Returns:
         Standard output without the last newline.
     """
-    return run(arguments, directory=directory, isolated=isolated).decode("utf-8", "replace").rstrip("\n")
+    return run(arguments, directory=directory, isolated=isolated, stdin=stdin).decode("utf-8", "replace").rstrip("\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +335,26 @@ def entries(directory: Path, commit: str, paths: Sequence[str]) -> Iterator[tupl
         if line:
             facts, _, path = line.partition("\t")
             yield path, facts.split(" ")[2]
+
+
+def wanted(directory: Path) -> list[str]:
+    """List the files and links below a directory that git holds or would add: neither ignored ones nor submodules.
+
+    Returns:
+        Paths relative to the directory.
+    """
+    asked = ["ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = run(asked, directory=directory, isolated=False).decode("utf-8", "surrogateescape").split("\0")
+    return sorted({path for path in listed if path and is_file_or_link(directory / path)})
+
+
+def is_file_or_link(path: Path) -> bool:
+    """Say whether a path is something that a commit can hold: no folder, no named pipe, no device.
+
+    Returns:
+        True if it is.
+    """
+    return path.is_symlink() or path.is_file()
 
 
 def changed(directory: Path, paths: Sequence[str]) -> list[str]:

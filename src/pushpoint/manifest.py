@@ -43,7 +43,7 @@ class Provenance:
 
     Attributes:
         builder: Where it ran: `github-actions`, `gitlab-ci`, `jenkins` or `local`.
-        event: What caused the run: `push`, `schedule` ...
+        event: What caused the run: `push`, `schedule` ...; `client` where somebody pushed with `pushpoint.Client`.
         workflow_ref: The workflow file and its ref.
         workflow_sha: The workflow file's commit.
         run_id: The run's number at the builder.
@@ -80,9 +80,9 @@ class Manifest:
         model: What the model file is.
         format: What kind of file it is, for people.
         uri: Where it is stored, `data://OWNER/COLLECTION/FILE`.
-        source: The commit of the ML repository.
+        source: The commit of the ML repository; none where nobody knows one.
         created: When the training finished, UTC.
-        inputs: Digest of all that the model was made from.
+        inputs: Digest of all that the model was made from, if that is known.
         provenance: How it was made.
         notebook: What the executed notebook is, if one was run.
         metrics: What the notebook showed as its metrics, finite numbers by name.
@@ -95,9 +95,9 @@ class Manifest:
     model: Descriptor
     format: str
     uri: str
-    source: Source
+    source: Source | None
     created: datetime
-    inputs: Digest
+    inputs: Digest | None
     provenance: Provenance
     notebook: Descriptor | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -137,13 +137,16 @@ def write(manifest: Manifest) -> str:
     Returns:
         Indented JSON, other tools' keys first, ending in a newline.
     """
+    source = manifest.source
     known: dict[str, JSON] = {
         "model_filepath": manifest.uri.removeprefix("data://"),
         "model_md5_hash": manifest.model.md5,
-        "model_origin_commit_SHA": manifest.source.commit,
-        "model_origin_commit_msg": manifest.source.message,
-        "model_origin_repo": manifest.source.repository,
-        "model_origin_ref": manifest.source.ref,
+        "model_origin_commit_SHA": source.commit
+        if source
+        else "",  # read as texts by every script of the original Action
+        "model_origin_commit_msg": source.message if source else "",
+        "model_origin_repo": source.repository if source else "",
+        "model_origin_ref": source.ref if source else "",
         "model_uploaded_utc": manifest.created.astimezone(UTC).strftime(_TIME),
         "manifest_version": VERSION,
         "algorithm": manifest.algorithm,
@@ -152,10 +155,12 @@ def write(manifest: Manifest) -> str:
         "model_media_type": manifest.model.media_type,
         "model_format": manifest.format,
         "deploy_id": manifest.deploy_id,
-        "model_origin_commit_utc": manifest.source.committed.astimezone(UTC).strftime(_TIME),
-        "model_inputs_sha256": manifest.inputs.removeprefix("sha256:"),
         "model_provenance": {name: value for name, value in asdict(manifest.provenance).items() if value},
     }
+    if source:
+        known["model_origin_commit_utc"] = source.committed.astimezone(UTC).strftime(_TIME)
+    if manifest.inputs:
+        known["model_inputs_sha256"] = manifest.inputs.removeprefix("sha256:")
     if manifest.previous:
         known["previous_manifest_sha256"] = manifest.previous.removeprefix("sha256:")
     if manifest.notebook:
@@ -192,15 +197,9 @@ def read(text: str) -> Manifest | None:
             model=_descriptor(found, "model", media_type=_text(found, "model_media_type")),
             format=_text(found, "model_format"),
             uri="data://" + _text(found, "model_filepath").removeprefix("data://"),
-            source=Source(
-                repository=_text(found, "model_origin_repo"),
-                ref=_text(found, "model_origin_ref"),
-                commit=_text(found, "model_origin_commit_SHA"),
-                message=_text(found, "model_origin_commit_msg"),
-                committed=_time(found, "model_origin_commit_utc"),
-            ),
+            source=_source(found),
             created=_time(found, "model_uploaded_utc"),
-            inputs=_digest(found, "model_inputs_sha256"),
+            inputs=_digest(found, "model_inputs_sha256") if "model_inputs_sha256" in found else None,
             provenance=_provenance(found["model_provenance"]),
             notebook=_descriptor(found, "notebook", media_type="application/x-ipynb+json")
             if "notebook_sha256_hash" in found
@@ -257,6 +256,19 @@ def _descriptor(found: Mapping[str, JSON], prefix: str, *, media_type: str = OCT
         digest=_digest(found, f"{prefix}_sha256_hash"),
         size=size,
         md5=_hex(found, f"{prefix}_md5_hash", digits=32),
+    )
+
+
+def _source(found: Mapping[str, JSON]) -> Source | None:
+    commit = _text(found, "model_origin_commit_SHA")
+    if not commit:
+        return None
+    return Source(
+        repository=_text(found, "model_origin_repo"),
+        ref=_text(found, "model_origin_ref"),
+        commit=commit,
+        message=_text(found, "model_origin_commit_msg"),
+        committed=_time(found, "model_origin_commit_utc"),
     )
 
 

@@ -186,7 +186,11 @@ def version_prefix(selector: str) -> tuple[int, ...] | None:
 
 @dataclass(frozen=True, slots=True)
 class DataPath:
-    """A place in the data API: the root, an owner, a collection or a file."""
+    """A place in the data API: the root, an owner, a collection or a file.
+
+    Two kinds of collection are no owner's to make: `.session` (its owner is empty), and `temp` and `perm` of
+    `.algo/OWNER/NAME`, which stands where the owner would.
+    """
 
     owner: str
     collection: str
@@ -195,13 +199,29 @@ class DataPath:
     def __str__(self) -> str:
         return "data://" + "/".join(part for part in (self.owner, self.collection, self.file) if part)
 
+    @property
+    def is_session(self) -> bool:
+        """Whether it lives as long as a call."""
+        return self.collection == SESSION
 
-def data_path(text: str, *, me: str | None = None) -> DataPath:
+    @property
+    def algorithm(self) -> AlgorithmName | None:
+        """The algorithm that keeps it for its callers, if one does."""
+        head, _, rest = self.owner.partition("/")
+        return algorithm_name(rest) if head == ALGO else None
+
+
+SESSION, ALGO = ".session", ".algo"
+_KEPT = frozenset({"temp", "perm"})
+
+
+def data_path(text: str, *, me: str | None = None, through: AlgorithmName | None = None) -> DataPath:
     """Read `data://OWNER/COLLECTION/FILE` or a beginning of it; `.my` is `me`.
 
     Args:
         text: The path, with or without `data://`; not percent-encoded.
-        me: Account that `.my` stands for.
+        me: Account that `.my` stands for; without one, the places that depend on who asks are refused.
+        through: Algorithm that `.algo/temp` and `.algo/perm` stand for.
 
     Returns:
         The path; missing parts are empty.
@@ -213,7 +233,12 @@ def data_path(text: str, *, me: str | None = None) -> DataPath:
         >>> data_path(".my/models/model.pkl", me="ann").owner
         'ann'
     """
-    parts = text.removeprefix("data://").strip("/").split("/")
+    written = text.removeprefix("data://").removeprefix("/").removesuffix("/")
+    parts = written.split("/")
+    if me and parts[0] == SESSION and len(parts) <= 2:
+        return DataPath("", SESSION, check_file_name(parts[1]) if len(parts) == 2 else "")
+    if me and parts[0] == ALGO:
+        return _kept_by_algorithm(text, parts[1:], through)
     if len(parts) > 3 or (len(parts) > 1 and not all(parts)):
         raise InvalidName("data path", text, rule="write it as data://OWNER/COLLECTION/FILE")
     owner, collection, file = (*parts, "", "", "")[:3]
@@ -226,6 +251,15 @@ def data_path(text: str, *, me: str | None = None) -> DataPath:
     if file:
         check_file_name(file)
     return DataPath(owner, collection, file)
+
+
+def _kept_by_algorithm(text: str, parts: list[str], through: AlgorithmName | None) -> DataPath:
+    if through and 1 <= len(parts) <= 2:
+        parts = [through.owner, through.name, *parts]
+    if not 3 <= len(parts) <= 4 or parts[2] not in _KEPT:
+        raise InvalidName("data path", text, rule="write it as data://.algo/OWNER/NAME/temp/FILE or .../perm/FILE")
+    algorithm = algorithm_name("/".join(parts[:2]))
+    return DataPath(f"{ALGO}/{algorithm}", parts[2], check_file_name(parts[3]) if len(parts) == 4 else "")
 
 
 def check_file_name(name: str) -> str:
@@ -271,12 +305,12 @@ def stored_model_name(model: str, commit: str, sha256: str) -> str:
 
     Args:
         model: The model's file name, such as `model.pkl`; its last two suffixes are kept together.
-        commit: Commit it was trained from, 40 hexadecimal digits.
+        commit: Commit it was trained from, 40 hexadecimal digits; empty where there is none.
         sha256: Its digest, 64 hexadecimal digits.
 
     Returns:
-        `<stem>_<commit>_<first 16 digits><suffixes>`; the stem is cut where the whole would be too long, and what a
-        file in a collection cannot be called becomes an underscore.
+        `<stem>_<commit>_<first 16 digits><suffixes>`, or the same without the commit; the stem is cut where the whole
+        would be too long, and what a file in a collection cannot be called becomes an underscore.
 
     Example:
         >>> stored_model_name("brain.nii.gz", "c" * 40, "d" * 64)
@@ -288,7 +322,7 @@ def stored_model_name(model: str, commit: str, sha256: str) -> str:
         suffixes = PurePosixPath(name).suffix
     if len(suffixes.encode()) > 60:  # no suffix, but a dot in a long name
         suffixes = ""
-    tail = f"_{commit}_{sha256[:16]}{suffixes}"
+    tail = (f"_{commit}" if commit else "") + f"_{sha256[:16]}{suffixes}"
     stem = name.removesuffix(suffixes).encode()[: _LONGEST - len(tail.encode())].decode(errors="ignore")
     return check_file_name(stem + tail)
 

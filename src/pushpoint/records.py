@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pushpoint.digests import Descriptor
+from pushpoint.digests import Descriptor, Digest
 from pushpoint.lifecycle import BuildState, DeploymentState
 from pushpoint.manifest import Manifest
 from pushpoint.names import AlgorithmName, RepositoryUrl, Version
@@ -338,3 +338,37 @@ class File:
     name: str
     blob: Descriptor
     modified: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file on its way in, which may be broken off and gone on with.
+
+    Attributes:
+        path: What it becomes, as `data://...`; of a part, what its sender says that the whole becomes.
+        size: Bytes that were declared.
+        offset: Bytes that are safe; all of them only when the upload has become what it is to become.
+        digest: What the whole must have, if that was announced.
+        concat: Its Upload-Concat: empty, `partial`, or `final;` and its parts.
+        metadata: Its Upload-Metadata, as it was sent.
+    """
+
+    id: str
+    path: str | None
+    size: int
+    offset: int
+    digest: Digest | None
+    create_only: bool
+    concat: str
+    metadata: str
+    expires: datetime
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is but a part of a file."""
+        return self.concat == "partial"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is missing."""
+        return self.offset == self.size

@@ -28,6 +28,8 @@ _CONTROL = re.compile(
 
 _COMMAND = re.compile(r"(?m)^\s*::|##\[")
 """What GitHub's runner takes for a command in a log, whoever wrote it."""
+SMALL = 8 << 20
+"""Bytes below which something needs no progress bar."""
 
 
 def printable(text: str) -> str:
@@ -107,7 +109,7 @@ class Report:
         Yields:
             A function to be told how many more bytes are done.
         """
-        if not self._console.is_terminal or size < 8 << 20:
+        if not self._console.is_terminal or size < SMALL:
             yield lambda _more: None
             return
         columns = (TextColumn("  {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())

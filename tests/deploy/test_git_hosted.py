@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
+from pushpoint import library
+from pushpoint.errors import MissingSetting
 from pushpoint.names import algorithm_name
 from tests.conftest import Platform, start_platform, stop_platform
 from tests.githost import Fault, GitHost, spying_git
@@ -343,3 +345,20 @@ def test_the_tokens_are_nowhere_but_in_the_header(hosted: Hosted, tmp_path: Path
     assert (platform.home / "vault-key").stat().st_mode & 0o777 == 0o600
     seals = (platform.home / "platform.db").read_bytes()
     assert (platform.home / "vault-key").read_bytes() not in seals
+
+
+def test_a_push_from_python_goes_to_the_git_host_too(
+    hosted: Hosted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosted.host.create("team/byhand", {"README.md": "ours"})
+    assert hosted.register("byhand").code == 0
+    (tmp_path / "code" / "src").mkdir(parents=True)
+    (tmp_path / "code" / "src" / "byhand.py").write_text("def apply(input):\n    return input\n")
+    with library.Client(hosted.platform.url, hosted.platform.key) as client:
+        algorithm = client.algorithm("byhand")
+        with pytest.raises(MissingSetting, match="PUSHPOINT_GIT_TOKEN"):
+            algorithm.push(tmp_path / "code")
+        monkeypatch.setenv("PUSHPOINT_GIT_TOKEN", WRITE)
+        release = algorithm.push(tmp_path / "code").publish()
+        assert algorithm("hello") == "hello"
+    assert release.commit == hosted.host.tip("team/byhand")

@@ -7,8 +7,13 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies
 
-REQUESTS = ("application/x-git-upload-pack-request", "application/x-git-receive-pack-request")
+REQUESTS = (
+    "application/offset+octet-stream",
+    "application/x-git-upload-pack-request",
+    "application/x-git-receive-pack-request",
+)
 ANSWERS = (
+    "application/gzip",
     "application/octet-stream",
     "application/x-git-upload-pack-advertisement",
     "application/x-git-receive-pack-advertisement",

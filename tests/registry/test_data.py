@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,13 @@ from sqlalchemy import select
 
 from pushpoint.databases import reading
 from pushpoint.databases.tables import files
-from pushpoint.digests import Descriptor, Digest
-from pushpoint.errors import AlreadyExists, Conflict, Error, InvalidName, InvalidRequest, NotFound, Refused
+from pushpoint.digests import Descriptor, Digest, describe
+from pushpoint.errors import AlreadyExists, Error, InvalidName, InvalidRequest, NotFound, Refused
 from pushpoint.names import AlgorithmName, DataPath, data_path
-from pushpoint.records import OWN_ALGORITHMS, PRIVATE, PUBLIC, Actor
-from pushpoint.registry import data
+from pushpoint.records import OWN_ALGORITHMS, PRIVATE, PUBLIC, Actor, Upload
+from pushpoint.registry import accounts, data, uploads
 from pushpoint.stores.local import LocalStore
+from tests.registry import conftest
 from tests.registry.conftest import Registry, race
 
 HERE = data_path("ann/c")
@@ -90,7 +92,7 @@ def test_writing_is_the_owners_alone(registry: Registry, store: LocalStore) -> N
 def test_what_is_no_collection_is_not_made(registry: Registry, path: DataPath, error: type[Error]) -> None:
     with pytest.raises(error):
         data.create_collection(registry.database, registry.ann, path)
-    assert data.names(registry.database, registry.ann) == []
+    assert data.names(registry.database, registry.ann, "ann") == []
 
 
 def test_an_unknown_reader_is_refused(registry: Registry) -> None:
@@ -128,7 +130,7 @@ def test_a_collection_deleted_under_its_writers_leaves_no_file(registry: Registr
 
 def test_a_collection_that_holds_files_goes_only_by_force(registry: Registry, store: LocalStore) -> None:
     put(registry, store, "ann/c/f", b"x")
-    with pytest.raises(Conflict, match="holds 1 files"):
+    with pytest.raises(InvalidRequest, match="holds 1 files"):
         data.delete_collection(registry.database, registry.ann, HERE, force=False)
     assert data.delete_collection(registry.database, registry.ann, HERE, force=True) == 1
 
@@ -139,3 +141,26 @@ def test_bytes_are_known_to_their_owner_alone(registry: Registry, store: LocalSt
     for digest in (blob.digest, Digest("sha256:" + "0" * 64), Digest("' OR 1=1 --")):
         with pytest.raises(NotFound):
             data.stored(registry.database, store, registry.bob, digest)
+
+
+def test_what_algorithms_keep_for_an_account_goes_with_it(registry: Registry, store: LocalStore) -> None:
+    cy = conftest.actor(accounts.create(registry.database, "cy"))
+    path = data_path("data://.session/f", me="cy")
+    draft = store.draft()
+    draft.write_bytes(b"x")
+    data.put(registry.database, store, replace(cy, session="s"), path, draft, describe(draft))
+    new = Upload(
+        id="",
+        path=str(path),
+        size=1,
+        offset=0,
+        digest=None,
+        create_only=False,
+        concat="",
+        metadata="",
+        expires=uploads.end(),
+    )
+    uploads.begin(registry.database, cy, new)
+    accounts.remove(registry.database, cy.account, actor="ann")
+    with pytest.raises(NotFound):
+        accounts.find(registry.database, "cy")

@@ -62,8 +62,8 @@ def test_it_runs_on_other_pythons(tmp_path: Path, version: str) -> None:
         "import socket, sys, threading, json\n"
         "from pushpoint.runtime import frames, messages, worker\n"
         "ours, theirs = socket.socketpair()\n"
-        "code = sys.argv[1]\n"
-        "settings = dict(algorithm='a/b', module='echo', code=code, model=None, scratch=code, api_socket='none',\n"
+        "code, scratch = sys.argv[1:]\n"
+        "settings = dict(algorithm='a/b', module='echo', code=code, model=None, scratch=scratch, api_socket='none',\n"
         "                socket=theirs.detach())\n"
         "sys.argv = ['worker', json.dumps(settings)]\n"
         "ours.sendall(frames.encode(0, messages.Hello('t', {})))\n"
@@ -79,7 +79,7 @@ def test_it_runs_on_other_pythons(tmp_path: Path, version: str) -> None:
     )
     code = Path(__file__).parent.parent / "algorithms" / "echo"
     run = subprocess.run(
-        [python, "-B", "-X", "dev", "-W", "error::SyntaxWarning", "-c", program, str(code)],
+        [python, "-B", "-X", "dev", "-W", "error::SyntaxWarning", "-c", program, str(code), str(tmp_path)],
         env={"PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,

@@ -114,11 +114,13 @@ RAW = [
     ("HEAD", "/v1/data/{owner}/{collection}/file.txt", "read"),
     ("PUT", "/v1/data/{owner}/{collection}/file.txt", "data"),
     ("DELETE", "/v1/data/{owner}/{collection}/file.txt", "data"),
-    ("GET", "/git/{owner}/{name}.git/info/refs?service=git-upload-pack", "manage"),
+    ("GET", "/git/{owner}/{name}.git/info/refs?service=git-upload-pack", "view"),
     ("GET", "/git/{owner}/{name}.git/info/refs?service=git-receive-pack", "manage"),
-    ("GET", "/git/{owner}/{name}.git/info/refs", "manage"),
-    ("POST", "/git/{owner}/{name}.git/git-upload-pack", "manage"),
+    ("GET", "/git/{owner}/{name}.git/info/refs", "view"),
+    ("POST", "/git/{owner}/{name}.git/git-upload-pack", "view"),
     ("POST", "/git/{owner}/{name}.git/git-receive-pack", "manage"),
+    ("GET", "/git/{owner}/{name}/{commit}.git/info/refs?service=git-upload-pack", "view"),
+    ("POST", "/git/{owner}/{name}/{commit}.git/git-upload-pack", "view"),
 ]
 ALL = MANAGEMENT + RAW + UNOFFERED
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,19 @@ from urllib.parse import quote
 import pytest
 
 from tests.conftest import Platform, start_platform, stop_platform
-from tests.web.support import address, ask, commit_and_push, compile_head, create, issue_key, push, remote, run_git
+from tests.web.support import (
+    JSON,
+    address,
+    ask,
+    commit_and_push,
+    compile_head,
+    create,
+    issue_key,
+    publish,
+    push,
+    remote,
+    run_git,
+)
 
 
 @dataclass(frozen=True)
@@ -143,10 +155,11 @@ def test_history_is_never_rewritten(git: Git, tmp_path: Path) -> None:
         ["--delete", "origin", "master"],
         ["--delete", "origin", "other"],
         ["--mirror", "origin"],
+        ["--force", "origin", "HEAD:refs/heads/master/below"],
     ):
         done = run_git("push", *arguments, cwd=clone)
         assert done.returncode == 1, arguments
-        assert "rejected" in done.stderr
+        assert "rejected" in done.stderr or "is no branch and no tag" in done.stderr
         assert git.head("ann/keeps") == made
     assert git.builds("ann/keeps")[0]["commit_sha"] == made
 
@@ -313,17 +326,33 @@ def wait_for(git: Git, *, some: bool) -> dict[int, bytes]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("service", ["git-upload-pack", "git-receive-pack"])
-def test_a_client_that_goes_away_leaves_no_process_and_no_file(git: Git, service: str) -> None:
+def test_who_stops_reading_a_clone_and_goes_leaves_no_process(git: Git, tmp_path: Path) -> None:
+    create(git.platform, "ann/heavy")
+    head = push(git.platform, "ann/heavy", {"weights": os.urandom(8 << 20)})
+    token = base64.b64encode(f"ann:{git.platform.key}".encode()).decode()
+    body = b"".join(f"{len(line) + 4:04x}{line}".encode() for line in (f"want {head}\n",)) + b"00000009done\n"
+    request = (
+        f"POST /git/ann/heavy.git/git-upload-pack HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+        f"Content-Type: application/x-git-upload-pack-request\r\nAuthorization: Basic {token}\r\n\r\n"
+    )
+    with socket.create_connection(address(git.platform)) as connection:
+        connection.sendall(request.encode() + body)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
+        wait_for(git, some=True)
+    wait_for(git, some=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_client_that_goes_away_leaves_no_process_and_no_file(git: Git) -> None:
     """And while the git process is there, it is seen that no credential was handed to it."""
     head, repository = git.head("ann/shared"), git.bare("ann/shared")
     files = sorted(path for path in repository.rglob("*"))
     token = base64.b64encode(f"ann:{git.platform.key}".encode()).decode()
     line = f"{head} {'b' * 40} refs/heads/master\0 report-status\n"
-    half = f"{len(line) + 4:04x}{line}0000PACK" if service == "git-receive-pack" else "0032want "
     request = (
-        f"POST /git/ann/shared.git/{service} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
-        f"Content-Type: application/x-{service}-request\r\nAuthorization: Basic {token}\r\n\r\n{half}"
+        f"POST /git/ann/shared.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+        f"Content-Type: application/x-git-receive-pack-request\r\nAuthorization: Basic {token}\r\n\r\n"
+        f"{len(line) + 4:04x}{line}0000PACK"
     )
     with socket.create_connection(address(git.platform)) as connection:
         connection.sendall(request.encode())
@@ -340,3 +369,166 @@ def test_a_client_that_goes_away_leaves_no_process_and_no_file(git: Git, service
 
 def test_what_a_remote_helper_object_says_of_the_key(git: Git) -> None:
     assert git.platform.key not in repr(remote(git.platform, "ann/shared"))
+
+
+def test_a_key_that_may_only_look_fetches_and_does_not_push(git: Git, tmp_path: Path) -> None:
+    create(git.platform, "ann/looked_at")
+    clone, before = git.clone("ann/looked_at", tmp_path / "clone"), git.head("ann/looked_at")
+    looks = git.url("ann/looked_at", issue_key(git.platform, "ann", "view"))
+    assert before in run_git("ls-remote", looks).stdout
+    commit(clone)
+    done = run_git("push", looks, "HEAD:master", cwd=clone)
+    assert (done.returncode, "403" in done.stderr) == (128, True)
+    for query in (
+        "service=git-receive-pack",
+        "service=git%2Dreceive-pack",
+        "service=git-upload-pack&service=git-receive-pack",
+    ):
+        headers = {"authorization": issue_key(git.platform, "ann", "view")}
+        answer = ask(git.platform, "GET", f"/git/ann/looked_at.git/info/refs?{query}", headers=headers)
+        assert answer.status == 403, query
+        assert answer.message == "this key may not manage; ask ann for one that may"
+    assert git.head("ann/looked_at") == before
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [lambda key: key, lambda key: quote(key, safe=""), lambda key: "".join(f"%{ord(char):02x}" for char in key)],
+)
+def test_a_key_in_an_address_may_be_written_raw_or_encoded(git: Git, spelt: Callable[[str], str]) -> None:
+    host = git.platform.url.removeprefix("http://")
+    assert run_git("ls-remote", f"http://ann:{spelt(git.platform.key)}@{host}/git/ann/shared.git").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        "refs/replace/{head}",
+        "refs/pushpoint/fetched",
+        "refs/pushpoint/kept/x",
+        "refs/notes/x",
+        "refs/namespaces/x/HEAD",
+    ],
+)
+def test_only_branches_and_tags_are_taken(git: Git, tmp_path: Path, ref: str) -> None:
+    clone = git.clone("ann/shared", tmp_path / "clone")
+    head = git.head("ann/shared")
+    made = commit(clone)
+    done = run_git("push", "origin", f"{made}:{ref.format(head=head)}", cwd=clone)
+    assert done.returncode == 1
+    assert "is no branch and no tag; push those alone" in done.stderr
+    assert run_git("for-each-ref", ref.format(head=head), cwd=git.bare("ann/shared")).stdout == ""
+
+
+def test_a_branch_that_is_called_like_a_commit_does_not_change_what_is_built(git: Git, tmp_path: Path) -> None:
+    create(git.platform, "ann/named")
+    clone = git.clone("ann/named", tmp_path / "clone")
+    good = commit(clone, **{"src__named.py": "def apply(input):\n    return 'good'\n"})
+    assert run_git("push", "--quiet", "origin", "HEAD:master", cwd=clone).returncode == 0
+    evil = commit(clone, **{"src__named.py": "def apply(input):\n    return 'evil'\n"})
+    taken = 0
+    for ref in (good, good[:12], "refs/heads/master", "origin/master", "HEAD", "FETCH_HEAD", "pushpoint/fetched"):
+        for kind in ("heads", "tags"):
+            taken += run_git("push", "--quiet", "origin", f"{evil}:refs/{kind}/{ref}", cwd=clone).returncode == 0
+    assert taken > 5
+    assert compile_head(git.platform, "ann/named")["version_info"]["git_hash"] == good
+    assert ask(git.platform, "POST", f"/v1/algo/ann/named/{good}", b"1", headers=JSON).json["result"] == "good"
+    assert ask(git.platform, "POST", f"/v1/algo/ann/named/{evil}", b"1", headers=JSON).status == 404
+
+
+def test_a_push_of_many_refs_is_refused_with_a_reason(git: Git, tmp_path: Path) -> None:
+    create(git.platform, "ann/many")
+    clone, head = git.clone("ann/many", tmp_path / "clone"), git.head("ann/many")
+    wanted = "".join(f"update refs/heads/b{number} {head}\n" for number in range(1001))
+    subprocess.run(["git", "update-ref", "--stdin"], cwd=clone, input=wanted, text=True, check=True)
+    done = run_git("push", "--all", "origin", cwd=clone)
+    assert (done.returncode, "more than 1000 branches and tags at once" in done.stderr) == (1, True)
+    assert len(run_git("for-each-ref", cwd=git.bare("ann/many")).stdout.splitlines()) == 1
+
+
+@dataclass(frozen=True)
+class Versions:
+    first: str
+    second: str
+    secret: str
+
+
+@pytest.fixture(scope="module")
+def versions(git: Git) -> Versions:
+    """A public first version, a private second one, and a branch that nobody published."""
+    create(git.platform, "ann/versioned")
+    first = push(git.platform, "ann/versioned", {"src/versioned.py": "def apply(input):\n    return 1\n"})
+    compile_head(git.platform, "ann/versioned")
+    publish(git.platform, "ann/versioned", algorithm_callability="public")
+    second = push(git.platform, "ann/versioned", {"src/versioned.py": "def apply(input):\n    return 2\n"})
+    compile_head(git.platform, "ann/versioned")
+    publish(git.platform, "ann/versioned", algorithm_callability="private")
+    secret = push(git.platform, "ann/versioned", {"secret": "not published"})
+    return Versions(first, second, secret)
+
+
+def test_a_version_is_cloned_with_its_commit_as_head_and_master(git: Git, versions: Versions, tmp_path: Path) -> None:
+    for number, (selector, expected) in enumerate(
+        {
+            "0.1.0": versions.first,
+            "0.1": versions.first,
+            "0.1.*": versions.first,
+            "0.2.0": versions.second,
+            "latestPrivate": versions.second,
+            versions.second: versions.second,
+        }.items()
+    ):
+        clone = git.clone(f"ann/versioned/{selector}", tmp_path / str(number))
+        assert run_git("rev-parse", "HEAD", "origin/master", cwd=clone).stdout.split() == [expected] * 2, selector
+        assert run_git("symbolic-ref", "HEAD", cwd=clone).stdout.strip() == "refs/heads/master"
+        assert len(run_git("for-each-ref", "refs/remotes", cwd=clone).stdout.splitlines()) == 2
+    for selector in ("9.9.9", "1.x.y", "..", "nothing", "f" * 40, "0.1.0.git", "info"):
+        assert ask(git.platform, "GET", f"/git/ann/versioned/{selector}.git/info/refs").status == 404, selector
+
+
+@pytest.mark.parametrize("protocol", ["0", "2"])
+def test_nothing_but_the_version_can_be_had_from_its_address(
+    git: Git, versions: Versions, tmp_path: Path, protocol: str
+) -> None:
+    clone = git.clone("ann/versioned/0.1.0", tmp_path / "clone")
+    wanted = ("-c", f"protocol.version={protocol}", "fetch", "origin")
+    assert run_git(*wanted, versions.first, cwd=clone).returncode == 0
+    for hidden in (versions.second, versions.secret):
+        done = run_git(*wanted, hidden, cwd=clone)
+        assert done.returncode != 0
+        assert "not our ref" in done.stderr or "unadvertised" in done.stderr
+
+
+def test_a_push_to_a_version_is_refused_with_the_address_to_push_to(
+    git: Git, versions: Versions, tmp_path: Path
+) -> None:
+    clone = git.clone("ann/versioned/0.1.0", tmp_path / "clone")
+    commit(clone)
+    done = run_git("push", "origin", "HEAD:master", cwd=clone)
+    assert done.returncode == 128
+    assert f"a version never changes; push to {git.platform.url}/git/ann/versioned.git" in done.stderr
+    kind = {"content-type": "application/x-git-receive-pack-request"}
+    assert (
+        ask(git.platform, "POST", "/git/ann/versioned/0.1.0.git/git-receive-pack", b"0000", headers=kind).status == 403
+    )
+    assert git.head("ann/versioned") == versions.secret
+
+
+def test_who_may_clone_a_version(git: Git, versions: Versions) -> None:
+    """Its owner all, everybody the public ones of an open source; what one may not call looks absent."""
+    bobs = issue_key(git.platform, "bob")
+
+    def asked(version: str, key: str | None = bobs) -> int:
+        path = f"/git/ann/{version}.git/info/refs?service=git-upload-pack"
+        return ask(git.platform, "GET", path, key=key).status
+
+    assert asked("versioned/0.1.0", None) == 401
+    assert asked("versioned/0.1.0", issue_key(git.platform, "ann", "call", "data")) == 403
+    assert asked("shared/0.1.0") == asked("absent/0.1.0") == 404
+    body = b'{"settings": {"algorithm_callability": "public", "source_visibility": "%s"}}'
+    for visibility, public, private in (("closed", 403, 403), ("open", 200, 404)):
+        changed = ask(git.platform, "PUT", "/v1/algorithms/ann/versioned", body % visibility.encode())
+        assert changed.status == 200, changed.body
+        assert asked("versioned/0.1.0") == asked("versioned/0.1.*") == public
+        assert asked("versioned/0.2.0") == asked(f"versioned/{versions.second}") == private
+        assert asked("versioned") == 403, "the repository itself stays its owner's"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -208,6 +209,30 @@ def test_it_stores_models_and_links_only_to_what_its_own_collection_holds(limite
         assert ask(platform, "GET", path, key=key).status == 403, "it need not read them"
     acl = json.dumps({"name": "mine", "acl": {"read": ["user://*"]}}).encode()
     assert ask(platform, "POST", "/v1/data/ann", acl, key=key).status == 403
+
+
+def test_its_uploads_go_to_its_own_collection_and_others_look_absent(limited: Limited) -> None:
+    platform, tus = limited.platform, {"tus-resumable": "1.0.0", "upload-length": "4"}
+
+    def begin(path: str, *, key: str = "", **more: str) -> Answer:
+        said = "path " + base64.b64encode(f"data://ann/{path}".encode()).decode()
+        return ask(platform, "POST", "/v1/uploads", key=key, headers=tus | {"upload-metadata": said} | more)
+
+    def send(upload: str, key: str) -> int:
+        headers = tus | {"content-type": "application/offset+octet-stream", "upload-offset": "0"}
+        return ask(platform, "PATCH", upload, b"data", key=key, headers=headers).status
+
+    assert begin("other/uploaded", key=limited.key).status == 403
+    mine = begin("mine/uploaded", key=limited.key).headers["location"]
+    whole = begin("mine/whole").headers["location"]
+    assert send(whole, limited.key) == 404, "begun with another key"
+    assert ask(platform, "GET", "/v1/uploads?path=data://ann/other/uploaded", key=limited.key).status == 403
+    assert ask(platform, "GET", "/v1/uploads?path=data://ann/mine/whole", key=limited.key).json == {"uploads": []}
+    renewed = limited.deal.exchange(limited.deal.github(), "ann/mine").json["key"]
+    assert send(mine, renewed) == 204, "a key lives for 15 minutes, an upload may take longer"
+    replaces = begin("mine/file.txt", key=limited.key).headers["location"]
+    assert send(replaces, limited.key) == 409, "a deploy only adds"
+    assert send(whole, platform.key) == 204
 
 
 def test_it_does_not_decide_who_may_call(limited: Limited) -> None:

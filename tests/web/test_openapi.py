@@ -6,11 +6,12 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from pushpoint.web import ROUTES
+from pushpoint.web import MOUNTED, ROUTES
 from tests.conftest import Platform
 from tests.web.support import JSON, ask, create
 from tests.web.test_auth import RAW
@@ -43,13 +44,30 @@ def test_it_describes_every_route_and_no_other(described: dict[str, Any]) -> Non
         for path in handler.paths
         for method in handler.http_methods
     }
-    named = {"latest": "{selector}", "{commit}": "{selector}", "file.txt": "{file}"}
+    named = {"latest": "{selector}", "{commit}": "{selector}", "{commit}.git": "{selector}.git", "file.txt": "{file}"}
     for method, path, _ in RAW:  # each of them is asked by a test beside this one
         parts = [named.get(part, part) for part in path.partition("?")[0].rstrip("/").split("/")]
         served.add(("/".join(parts), method.lower()))
     found = {(path, method) for path, method, _ in operations(described)}
-    assert found - served == {("/v1/data", "head"), ("/v1/data/{owner}", "head")}
     assert served - found == set()
+    assert {(path, method) for path, method in found - served if "/uploads" not in path} == {
+        ("/v1/data", "head"),
+        ("/v1/data/{owner}", "head"),
+        ("/v1/data/{owner}/{collection}", "patch"),
+    }
+
+
+def test_uploads_are_described_with_the_methods_that_they_have(platform: Platform, described: dict[str, Any]) -> None:
+    for path in ("/v1/uploads", "/v1/uploads/{upload_id}"):
+        answer = ask(platform, "TRACE", path.format(upload_id=uuid4()))
+        assert answer.status == 405
+        allowed = {method.lower() for method in answer.headers["allow"].split(", ")}
+        assert allowed == (METHODS | {"options"}) & described["paths"][path].keys()
+
+
+def test_every_raw_application_is_described(described: dict[str, Any]) -> None:
+    begun = {prefix for prefix in MOUNTED for path in described["paths"] if f"{path}/".startswith(prefix)}
+    assert set(MOUNTED) - begun == {"/v1/connector/"}, "which is said to be `/v1/data`"
 
 
 def test_every_operation_has_a_name_of_its_own_and_says_what_it_does(described: dict[str, Any]) -> None:
@@ -93,7 +111,7 @@ def test_its_keys_are_those_that_the_guard_asks_for(described: dict[str, Any]) -
 
 def test_options_names_the_methods_that_are_described(platform: Platform, described: dict[str, Any]) -> None:
     for path, item in described["paths"].items():
-        if not path.startswith(("/v1/algo/", "/v1/data", "/git/")):
+        if not f"{path}/".startswith(tuple(MOUNTED)):
             answer = ask(platform, "OPTIONS", path.replace("{", "").replace("}", ""))
             allowed = {method.lower() for method in answer.headers["allow"].split(", ")}
             assert allowed == METHODS & item.keys() | {"options"}, path

@@ -40,6 +40,7 @@ EXIT: dict[type[errors.Error], int] = {
     errors.Refused: 5,
     errors.BuildFailed: 6,
     errors.RolloutFailed: 7,
+    errors.CallFailed: 1,
     errors.Conflict: 8,
     errors.Superseded: 9,
     errors.NotFound: 10,

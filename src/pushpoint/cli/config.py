@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pushpoint.cli.settings import Json, profile_path, read_settings, with_settings
-from pushpoint.config import SETTINGS, credentials
+from pushpoint.cli.settings import Json, read_settings, with_settings
+from pushpoint.config import SETTINGS, credentials, profile_path
 from pushpoint.errors import ConfigError
 from pushpoint.report import tables
 
@@ -35,7 +35,7 @@ def config(flags: Mapping[str, Any], json: Json = False) -> None:
     rows = [(setting, derived.get(setting) if value is None else value, origin) for setting, value, origin in rows]
     problem = ""
     try:
-        found = credentials(os.environ, profile_path(), is_vouched_for=identity.is_offered(os.environ))
+        found = credentials(os.environ, profile_path(os.environ), is_vouched_for=identity.is_offered(os.environ))
         key = str(found.key) if found.key else "none: CI vouches for this job"
         rows += [("url", found.url, found.origin), ("api-key", key, found.origin)]
     except ConfigError as error:

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,8 +20,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pushpoint.cli.settings import profile_path
-from pushpoint.config import read_file
+from pushpoint.config import profile_path, read_file
 from pushpoint.errors import ConfigError, Conflict
 from pushpoint.hosts import check_listed
 from pushpoint.names import check_name
@@ -117,16 +116,19 @@ async def _serve(
 ) -> None:
     import uvicorn
 
+    from pushpoint.serving.sweeping import Sweeper
     from pushpoint.web import create_app
 
     say = Console(stderr=True, soft_wrap=True)
     inner_path = home / "run" / "api.sock"
     services = await asyncio.to_thread(_open, home, outside, limits, inner_path, asyncio.get_running_loop())
+    sweeper = Sweeper(services.database, services.store, services.tokens)
     try:
         _first_start(services, account, explicit=explicit, say=say)
         sandbox = services.sandbox
         style = "dim" if sandbox.program else "bold yellow"
         say.print(Text(f"sandbox: {sandbox.description}", style))
+        say.print(Text(f"Python for algorithms: {', '.join(one.release for one in services.interpreters)}", "dim"))
         if profile:
             _write_profile(outside.url, home, say)
         application = create_app(services)
@@ -166,6 +168,7 @@ async def _serve(
         typer.echo(f"ready at {outside.url}")
         await asyncio.gather(*serving)
     finally:
+        sweeper.close()
         services.rollouts.close()
         services.fetcher.close()
         services.builder.close()
@@ -206,10 +209,11 @@ def _open(home: Path, outside: Outside, limits: Limits, inner: Path, loop: async
 
     from pushpoint.databases import open_database
     from pushpoint.engines.local import LocalEngine
+    from pushpoint.interpreters import find_interpreters
     from pushpoint.registry import deployments
     from pushpoint.registry.vault import KEY_FILE as VAULT_KEY
     from pushpoint.registry.vault import Vault
-    from pushpoint.sandbox import find_sandbox
+    from pushpoint.sandbox import find_sandbox, installation
     from pushpoint.serving import Services
     from pushpoint.serving.building import Builder
     from pushpoint.serving.fetching import Fetcher
@@ -235,12 +239,15 @@ def _open(home: Path, outside: Outside, limits: Limits, inner: Path, loop: async
     database = open_database(home / "platform.db")
     deployments.recover(database)
     store = LocalStore(home / "store")
-    sandbox = find_sandbox()
+    interpreters = find_interpreters()
+    shown = dict.fromkeys(folder for interpreter in interpreters for folder in installation(interpreter.path))
+    found = find_sandbox()
+    sandbox = replace(found, installations=tuple(dict.fromkeys((*found.installations, *shown))))
     tokens = Tokens()
     vault = Vault(home / VAULT_KEY)
     pools = Pools(home, database, store, LocalEngine(home, sandbox, inner, loop), tokens, vault)
     repositories = home / "repositories"
-    builder = Builder(home, database, repositories, sandbox, pools)
+    builder = Builder(home, database, repositories, sandbox, pools, interpreters)
     return Services(
         home=home,
         url=outside.url,
@@ -249,6 +256,7 @@ def _open(home: Path, outside: Outside, limits: Limits, inner: Path, loop: async
         issuers=outside.issuers,
         repositories=repositories,
         sandbox=sandbox,
+        interpreters=interpreters,
         tokens=tokens,
         identities=Identities(database, tokens),
         reports=Reports(database),
@@ -286,7 +294,7 @@ def _first_start(services: Services, account: str, *, explicit: bool, say: Conso
 
 
 def _write_profile(url: str, home: Path, say: Console) -> None:
-    path = profile_path()
+    path = profile_path(os.environ)
     path.parent.mkdir(parents=True, exist_ok=True)
     before = read_file(path).get("url", url) if path.exists() else url
     files = {"key-file": home / KEY_FILE, "admin-key-file": home / ADMIN_KEY_FILE}

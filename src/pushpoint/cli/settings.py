@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pushpoint.config import FILE, SETTINGS, Config, Setting, credentials, read_file, resolve
+from pushpoint.config import FILE, SETTINGS, Config, Setting, credentials, profile_path, read_file, resolve
 from pushpoint.errors import ConfigError
 from pushpoint.names import AlgorithmName, algorithm_name
 
@@ -97,24 +97,16 @@ def of_repository() -> str:
         raise ConfigError(f"name the algorithm, OWNER/NAME, or run this inside its repository: {error}") from error
 
 
-def profile_path() -> Path:
-    """Say where the profile is that `pushpoint serve` writes.
-
-    Returns:
-        A file in the user's configuration folder.
-    """
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "pushpoint" / "profile.toml"
-
-
 def credential_files() -> list[Path]:
     """List the files that hold a key of this person's: the profile, and what it names.
 
     Returns:
         Files that may exist; a notebook is not to see them.
     """
-    kept = read_file(profile_path())
+    profile = profile_path(os.environ)
+    kept = read_file(profile)
     keys = [kept.get("key-file"), kept.get("admin-key-file")]
-    return [profile_path(), *(Path(key) for key in keys if isinstance(key, str))]
+    return [profile, *(Path(key) for key in keys if isinstance(key, str))]
 
 
 def connect(algorithm: str | None = None) -> Client:
@@ -140,7 +132,7 @@ def connect_to_accounts(*, as_admin: bool) -> Client:
     from pushpoint.client import Client
 
     instrumentation.set_on_retry_hooks(())
-    found = credentials(os.environ, profile_path(), as_admin=as_admin)
+    found = credentials(os.environ, profile_path(os.environ), as_admin=as_admin)
     return Client(found.url, found.key.reveal() if found.key else "")
 
 
@@ -155,4 +147,4 @@ def connect_and_tell(algorithm: Callable[[], str]) -> tuple[Client, list[str]]:
     from pushpoint.deploy.access import open_client
 
     instrumentation.set_on_retry_hooks(())  # they write to standard output, which belongs to results
-    return open_client(os.environ, profile_path(), algorithm)
+    return open_client(os.environ, profile_path(os.environ), algorithm)

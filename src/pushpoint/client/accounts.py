@@ -10,7 +10,7 @@ from pushpoint import wire
 from pushpoint.names import AlgorithmName
 
 if TYPE_CHECKING:
-    from pushpoint.client import Client
+    from pushpoint.client.api import Client
 
 
 class Accounts:

@@ -104,7 +104,7 @@ keys = Table(
     Column("mask", String(20), nullable=False, server_default="sim..."),
     Column("patterns", JSON, nullable=False, server_default='["algo://*"]'),
     Column("last_used", Moment),
-    Index("keys_of_account", "account_id"),
+    Index("keys_of_account", "account_id", "publisher_id"),  # keys of runs pile up; lists leave them out
 )
 
 algorithms = Table(
@@ -170,7 +170,10 @@ builds = Table(
         sqlite_where=text("state != 'failed'"),
         postgresql_where=text("state != 'failed'"),
     ),
-    Index("builds_by_time", "algorithm_id", "started"),
+    Index("builds_by_commit", "algorithm_id", "commit", "started"),
+    # with the id, so that the pages before one are skipped without a look at their rows
+    Index("builds_by_time", "algorithm_id", "started", "id"),
+    Index("builds_by_state", "algorithm_id", "state", "started", "id"),
 )
 
 releases = Table(
@@ -215,6 +218,8 @@ deployments = Table(
         sqlite_where=text("state NOT IN ('failed', 'superseded')"),
         postgresql_where=text("state NOT IN ('failed', 'superseded')"),
     ),
+    Index("deployments_by_time", "algorithm_id", "created", "id"),
+    Index("deployments_of_release", "release_id", "created"),
 )
 
 collections = Table(
@@ -239,6 +244,24 @@ files = Table(
     Column("media_type", String(200), nullable=False),
     Column("modified", Moment, nullable=False),
     Index("files_of_blob", "digest"),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    _id(),
+    _of("accounts"),
+    Column("limited_to", String(30)),
+    Column("path", Text),
+    Column("size", BigInteger, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("digest", String(71)),
+    Column("create_only", Boolean, nullable=False),
+    Column("concat", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("expires", Moment, nullable=False),
+    Index("uploads_of_account", "account_id", "path"),
+    Index("uploads_by_end", "expires"),
 )
 
 sources = Table(
@@ -288,7 +311,9 @@ failures = Table(
     Column("input", Text, nullable=False),
     Column("message", Text, nullable=False),
     Column("error_type", String(60), nullable=False),
+    Column("account_id", String(36)),  # the algorithm's, for the report of all of an owner's
     Index("failures_of_algorithm", "algorithm_id", "created"),
+    Index("failures_of_account", "account_id", "created"),
 )
 
 insights = Table(

@@ -64,12 +64,12 @@ def deploy(
     uri = journal.step(upload, plan, model, training.model_path, client=client, report=report)
     manifest = manifest_of(plan, model, training, uri)
     commit = journal.step(push, plan, manifest, client=client, report=report, login=login)
-    build = journal.step(wait_for_build, plan, commit, client=client, report=report, again=journal.replayed)
+    build = journal.step(wait_for_build, plan.name, commit, client=client, report=report, again=journal.replayed)
     if plan.publish == "none":
         return None
     version = journal.step(publish, plan, build, commit, client=client, report=report)
     try:
-        return roll_out(plan, version, manifest.deploy_id, client=client, report=report)
+        return roll_out(plan.name, version, manifest.deploy_id, client=client, report=report)
     except Superseded:
         journal.forget()  # what was noted leads to a release that is over
         raise

@@ -241,7 +241,7 @@ def make_plan(
         url=client.url if client else "",
         algorithm=str(name),
         root=str(directory),
-        source=_source(directory, environment),
+        source=source_of(directory, environment),
         notebook=notebook,
         model_path=model_path,
         requirements=requirements,
@@ -435,7 +435,16 @@ def _files(directory: Path, paths: tuple[str, ...]) -> Iterator[str]:
                 yield file.relative_to(directory).as_posix()
 
 
-def _source(directory: Path, environment: Mapping[str, str]) -> Source:
+def source_of(directory: Path, environment: Mapping[str, str]) -> Source:
+    """Look up what is checked out.
+
+    Args:
+        directory: Top of the ML repository's work tree.
+        environment: Where CI tells repository and ref.
+
+    Returns:
+        Repository, ref and commit.
+    """
     commit = git.commit_of(directory)
     return Source(
         repository=_repository(directory, environment),

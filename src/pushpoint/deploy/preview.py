@@ -135,7 +135,7 @@ def preview(
         home = Path(folder).resolve()
         code = home / "code"
         code.mkdir()
-        lay_out(plan, manifest, code)
+        lay_out(plan, manifest, code, report=report)
         with report.step("build"):
             report.line(f"sandbox: {sandbox.description}")
             environment = _environment(plan, code, sandbox, report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from uuid import uuid4
 
 from pushpoint.client import Client
 from pushpoint.deploy.plan import Plan
@@ -22,11 +23,11 @@ _RELEVANT = 25
 """Lines of a failed build's log that are shown."""
 
 
-def wait_for_build(plan: Plan, commit: str, *, client: Client, report: Report, again: bool) -> str:
+def wait_for_build(name: AlgorithmName, commit: str, *, client: Client, report: Report, again: bool) -> str:
     """Wait until the platform has built the commit; its log is shown as it grows.
 
     Args:
-        plan: What is deployed.
+        name: The algorithm.
         commit: On the algorithm's repository.
         client: The platform.
         report: Told the log.
@@ -40,18 +41,18 @@ def wait_for_build(plan: Plan, commit: str, *, client: Client, report: Report, a
         Unavailable: It took too long.
     """
     if again:
-        client.compile(plan.name, commit)
+        client.compile(name, commit)
     deadline = time.monotonic() + BUILD_TIMEOUT
     offset, log, build_id = 0, "", ""
     while time.monotonic() < deadline:
         try:
-            build = client.build(plan.name, commit)
+            build = client.build(name, commit)
         except NotFound:
-            client.compile(plan.name, commit)
+            client.compile(name, commit)
             continue
         if build.build_id != build_id:
             offset, log, build_id = 0, "", build.build_id
-        part = client.build_log(plan.name, build.build_id, offset=offset)
+        part = client.build_log(name, build.build_id, offset=offset)
         offset, log = part.next, log + part.logs
         if shown := [line for line in part.logs.splitlines() if not _INSTALLED.match(line)]:
             report.line("\n".join(shown))
@@ -75,7 +76,7 @@ def publish(plan: Plan, build: str, commit: str, *, client: Client, report: Repo
     return version
 
 
-def roll_out(plan: Plan, version: str, deploy_id: str, *, client: Client, report: Report) -> DeploymentView:
+def roll_out(name: AlgorithmName, version: str, deploy_id: str, *, client: Client, report: Report) -> DeploymentView:
     """Have the release made live: started, verified, tried out, switched to.
 
     Returns:
@@ -87,10 +88,10 @@ def roll_out(plan: Plan, version: str, deploy_id: str, *, client: Client, report
         Unavailable: It took too long.
     """
     with report.step("roll out"):
-        begun = client.roll_out(plan.name, version, deploy_id=deploy_id)
+        begun = client.roll_out(name, version, deploy_id=deploy_id)
         if begun.state in {DeploymentState.DRAINING, DeploymentState.RETIRED}:
             raise Superseded(f"version {version} was live already and was replaced since; deploy again to begin anew")
-        return wait_until_live(plan.name, begun, client=client, report=report)
+        return wait_until_live(name, begun, client=client, report=report)
 
 
 def wait_until_live(
@@ -122,3 +123,45 @@ def wait_until_live(
         time.sleep(LOOK)
         deployment = client.deployment(name, deployment.id)
     raise Unavailable(f"version {deployment.release.version} is not live after {ROLLOUT_TIMEOUT:g} s; deploy again")
+
+
+def roll_back(name: AlgorithmName, version: str | None, *, client: Client, report: Report) -> DeploymentView:
+    """Make an older release live again.
+
+    Args:
+        name: The algorithm.
+        version: The release; none for the one that was live before.
+        client: The platform.
+        report: Told what happens.
+
+    Returns:
+        The deployment, live; that which is live already, if it is of this version.
+
+    Raises:
+        NotFound: There is nothing to go back from, or to.
+        RolloutFailed: It was not made live; what was live before still is.
+    """
+    live = client.live(name)
+    if live is None:
+        raise NotFound(f"{name} has no live release to roll back from; deploy one")
+    target = version or _before(live, list(client.deployments(name)))
+    if target is None:
+        raise NotFound(f"{name} had no other release live before {live.release.version}; name the version to go to")
+    if target == live.release.version:
+        report.line(f"{name} {target} is live already")
+        return live
+    with report.step(f"roll back {name} from {live.release.version} to {target}"):
+        begun = client.roll_out(name, target, deploy_id=f"rollback-{uuid4()}", is_rollback=True)
+        return wait_until_live(name, begun, client=client, report=report)
+
+
+def _before(live: DeploymentView, deployments: list[DeploymentView]) -> str | None:
+    """Find what was live before the live release came, so that a second rollback goes further back, not forth.
+
+    Returns:
+        A version, or none.
+    """
+    version = live.release.version
+    came = min(one.generation for one in deployments if one.generation and one.release.version == version)
+    earlier = [one for one in deployments if one.generation and one.generation < came and not one.is_rollback]
+    return earlier[0].release.version if earlier else None

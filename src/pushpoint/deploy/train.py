@@ -98,7 +98,7 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str], hidden: Sequenc
             executed_notebook=None,
             notebook=None,
             finished=now,
-            provenance=replace(_caused(os.environ), code_tree=plan.code_tree, finished=now.isoformat()),
+            provenance=replace(caused(os.environ), code_tree=plan.code_tree, finished=now.isoformat()),
         )
     before = _stamp(model)
     executed = plan.state / plan.source.commit[:12] / Path(plan.notebook).name
@@ -133,7 +133,7 @@ def train(plan: Plan, *, report: Report, secrets: Sequence[str], hidden: Sequenc
         notebook=describe(executed),
         finished=trained.finished,
         provenance=replace(
-            _caused(os.environ),
+            caused(os.environ),
             notebook=plan.notebook,
             lock_sha256=trained.lock_sha256,
             python=trained.python,
@@ -405,7 +405,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushpoint"
 
 
-def _caused(environment: Mapping[str, str]) -> Provenance:
+def caused(environment: Mapping[str, str]) -> Provenance:
+    """Say what is known of the run that this is.
+
+    Args:
+        environment: Where CI tells of it.
+
+    Returns:
+        Builder and cause.
+    """
     get = environment.get
     if get("GITHUB_ACTIONS"):
         return Provenance(

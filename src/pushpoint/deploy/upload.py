@@ -18,14 +18,24 @@ def upload(plan: Plan, model: Descriptor, path: str, *, client: Client, report: 
     Returns:
         Its `data://` uri.
     """
-    target = place(plan, model, path)
-    client.create_collection(data_path(plan.collection))
+    return store(place(plan, model, path), model, Path(path), client=client, report=report)
+
+
+def store(target: DataPath, model: Descriptor, file: Path, *, client: Client, report: Report) -> str:
+    """Store a file, in a collection that is made if it is new.
+
+    Returns:
+        Its uri.
+    """
+    client.create_collection(DataPath(target.owner, target.collection, ""))
     if client.link(target, model):
         report.line("the platform has these bytes; 0 bytes sent")
         return str(target)
     with report.progress("uploading", model.size) as progress:
-        client.put(target, Path(path), model, progress=progress)
-    report.line(f"{model.size:,} bytes sent to {target}")
+        sent = client.put(target, file, model, progress=progress)
+    there = model.size - sent
+    went_on = f"; {there:,} were there from an attempt that was broken off" if there > 0 else ""
+    report.line(f"{sent:,} bytes sent to {target}{went_on}")
     return str(target)
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, upd
 from sqlalchemy.exc import IntegrityError
 
 from pushpoint.databases import Database, reading, writing
-from pushpoint.databases.tables import accounts, algorithms, collections, keys, members
+from pushpoint.databases.tables import accounts, algorithms, collections, files, keys, members, uploads
 from pushpoint.errors import AlreadyExists, InUse, InvalidRequest, NotFound
 from pushpoint.names import check_name
 from pushpoint.records import Account
@@ -82,11 +82,11 @@ def create(
 
 
 def find(database: Database, name: str, *, is_organization: bool | None = None) -> Account:
-    """Look up an account by name.
+    """Look up an account by name, or by id.
 
     Args:
         database: Where to look.
-        name: Its name.
+        name: Its name or its id, which has a dash where no name has one.
         is_organization: Which kind it must be; none for either.
 
     Returns:
@@ -95,8 +95,9 @@ def find(database: Database, name: str, *, is_organization: bool | None = None) 
     Raises:
         NotFound: There is none of that name.
     """
+    column = accounts.c.id if "-" in name else accounts.c.name
     with reading(database) as connection:
-        row = connection.execute(select(accounts).where(accounts.c.name == name)).mappings().first()
+        row = connection.execute(select(accounts).where(column == name)).mappings().first()
     if row is None or is_organization not in {None, row["is_organization"]}:
         kind = {None: "account", True: "organization", False: "user"}[is_organization]
         raise NotFound(f"there is no {kind} {name}; check the name")
@@ -148,7 +149,10 @@ def remove(database: Database, account: Account, *, actor: str) -> None:
             f"{prefix}{account.name}/{name}"
             for prefix, table in (("algo://", algorithms), ("data://", collections))
             for name in connection.execute(
-                select(table.c.name).where(table.c.account_id == account.id).order_by(table.c.name).limit(10)
+                select(table.c.name)
+                .where(table.c.account_id == account.id, ~table.c.name.startswith("."))
+                .order_by(table.c.name)
+                .limit(10)
             ).scalars()
         ]
         owned += [f"organization {name}, of which it is the last owner" for name in _alone_in(connection, account)]
@@ -157,7 +161,10 @@ def remove(database: Database, account: Account, *, actor: str) -> None:
         connection.execute(
             delete(members).where((members.c.account_id == account.id) | (members.c.organization_id == account.id))
         )
-        connection.execute(delete(keys).where(keys.c.account_id == account.id))
+        hidden = select(collections.c.id).where(collections.c.account_id == account.id)  # what algorithms keep for it
+        connection.execute(delete(files).where(files.c.collection_id.in_(hidden)))
+        for table in (collections, uploads, keys):
+            connection.execute(delete(table).where(table.c.account_id == account.id))
         connection.execute(delete(accounts).where(accounts.c.id == account.id))
         record(connection, actor, "account.delete", account.name)
 

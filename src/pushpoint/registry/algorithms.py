@@ -229,6 +229,20 @@ def every(database: Database) -> list[Algorithm]:
         return [_algorithm(row) for row in rows]
 
 
+def live(database: Database, *, limit: int) -> list[Algorithm]:
+    """List the algorithms that have a live release, for the platform itself.
+
+    Returns:
+        At most `limit` algorithms, those first whose release went live last.
+    """
+    newest = deployments.c.live_since.desc()
+    with reading(database) as connection:
+        rows = connection.execute(
+            _select().join(deployments, deployments.c.id == algorithms.c.live).order_by(newest).limit(limit)
+        ).mappings()
+        return [_algorithm(row) for row in rows]
+
+
 def _select() -> Select[tuple[object, ...]]:
     return select(algorithms, accounts.c.name.label("owner")).join(accounts, accounts.c.id == algorithms.c.account_id)
 

@@ -113,14 +113,10 @@ def newest_first(database: Database, algorithm: Algorithm, *, limit: int, offset
     Returns:
         At most `limit` builds.
     """
+    order = builds.c.started.desc(), builds.c.id.desc()
+    page = select(builds.c.id).where(builds.c.algorithm_id == algorithm.id).order_by(*order).limit(limit).offset(offset)
     with reading(database) as connection:
-        rows = connection.execute(
-            select(builds)
-            .where(builds.c.algorithm_id == algorithm.id)
-            .order_by(builds.c.started.desc(), builds.c.id)
-            .limit(limit)
-            .offset(offset)
-        ).mappings()
+        rows = connection.execute(select(builds).where(builds.c.id.in_(page)).order_by(*order)).mappings()
         return [build_of(row) for row in rows]
 
 
@@ -132,6 +128,18 @@ def ids(database: Database, algorithm: Algorithm) -> list[str]:
     """
     with reading(database) as connection:
         return list(connection.execute(select(builds.c.id).where(builds.c.algorithm_id == algorithm.id)).scalars())
+
+
+def commits(database: Database) -> set[tuple[str, str]]:
+    """List what was built, or is being built, of all algorithms.
+
+    Returns:
+        Algorithm ids with commits.
+    """
+    with reading(database) as connection:
+        return {
+            (row.algorithm_id, row.commit) for row in connection.execute(select(builds.c.algorithm_id, builds.c.commit))
+        }
 
 
 def unfinished(database: Database) -> list[Build]:
@@ -166,7 +174,11 @@ def build_of(row: RowMapping) -> Build:
 
 def _first(database: Database, which: ColumnElement[bool]) -> Build | None:
     with reading(database) as connection:
-        row = connection.execute(select(builds).where(which).order_by(builds.c.started.desc())).mappings().first()
+        row = (
+            connection.execute(select(builds).where(which).order_by(builds.c.started.desc()).limit(1))
+            .mappings()
+            .first()
+        )
     return build_of(row) if row else None
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, insert, select, update
 
 from pushpoint.databases import Database, reading, writing
 from pushpoint.databases.tables import algorithms, deployments
@@ -158,20 +160,13 @@ def newest_first(database: Database, algorithm: Algorithm, *, limit: int, offset
     Returns:
         At most `limit` deployments.
     """
-    with reading(database) as connection:
-        rows = list(
-            connection.execute(
-                select(deployments)
-                .where(deployments.c.algorithm_id == algorithm.id)
-                .order_by(deployments.c.created.desc())
-                .limit(limit)
-                .offset(offset)
-            ).mappings()
-        )
-    return [_deployment(database, row) for row in rows]
+    order = deployments.c.created.desc(), deployments.c.id.desc()
+    whose = deployments.c.algorithm_id == algorithm.id
+    page = select(deployments.c.id).where(whose).order_by(*order).limit(limit).offset(offset)
+    return _read(database, select(deployments).where(deployments.c.id.in_(page)).order_by(*order))
 
 
-def states(database: Database, algorithm: Algorithm) -> dict[str, DeploymentState]:
+def states(database: Database, found: Sequence[Release]) -> dict[str, DeploymentState]:
     """Look up how the latest deployment of each release went.
 
     Returns:
@@ -180,7 +175,7 @@ def states(database: Database, algorithm: Algorithm) -> dict[str, DeploymentStat
     with reading(database) as connection:
         rows = connection.execute(
             select(deployments.c.release_id, deployments.c.state)
-            .where(deployments.c.algorithm_id == algorithm.id)
+            .where(deployments.c.release_id.in_([one.id for one in found]))
             .order_by(deployments.c.created)
         )
         return {release_id: DeploymentState(state) for release_id, state in rows}
@@ -202,9 +197,7 @@ def recover(database: Database) -> None:
 
 
 def _first(database: Database, which: ColumnElement[bool]) -> Deployment | None:
-    with reading(database) as connection:
-        row = connection.execute(select(deployments).where(which)).mappings().first()
-    return _deployment(database, row) if row else None
+    return next(iter(_read(database, select(deployments).where(which).limit(1))), None)
 
 
 def _get(database: Database, deployment_id: str) -> Deployment:
@@ -213,9 +206,15 @@ def _get(database: Database, deployment_id: str) -> Deployment:
     return found
 
 
-def _deployment(database: Database, row: RowMapping) -> Deployment:
-    release = releases.find(database, row["release_id"])
-    assert release  # noqa: S101 - a foreign key
+def _read(database: Database, selected: Select[Any]) -> list[Deployment]:
+    with reading(database) as connection:
+        rows = list(connection.execute(selected).mappings())
+    of = releases.by_id(database, {row["release_id"] for row in rows}) if rows else {}
+    # an algorithm that is deleted meanwhile takes its releases along
+    return [_deployment(row, of[row["release_id"]]) for row in rows if row["release_id"] in of]
+
+
+def _deployment(row: RowMapping, release: Release) -> Deployment:
     return Deployment(
         id=row["id"],
         deploy_id=row["deploy_id"],

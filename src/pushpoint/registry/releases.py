@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -29,6 +30,7 @@ _COLUMNS = (
     releases.c.sample_input,
     releases.c.published,
 )
+_HIGHEST_FIRST = (releases.c.major.desc(), releases.c.minor.desc(), releases.c.revision.desc())
 
 
 def publish(
@@ -109,13 +111,15 @@ def of_build(database: Database, build: Build) -> Release | None:
     return _first(database, releases.c.build_id == build.id)
 
 
-def find(database: Database, release_id: str) -> Release | None:
-    """Look up a release by its id.
+def by_id(database: Database, ids: Collection[str]) -> dict[str, Release]:
+    """Look up releases by their ids.
 
     Returns:
-        The release, or none.
+        Those that there are, by id.
     """
-    return _first(database, releases.c.id == release_id)
+    with reading(database) as connection:
+        rows = connection.execute(_select().where(releases.c.id.in_(ids))).mappings()
+        return {row["release_id"]: release_of(row) for row in rows}
 
 
 def resolve(database: Database, algorithm: Algorithm, selector: str, *, is_owner: bool) -> Build:
@@ -176,8 +180,9 @@ def newest_first(
     which: ColumnElement[bool] = releases.c.algorithm_id == algorithm.id
     if is_public is not None:
         which &= releases.c.is_public.is_(is_public)
+    page = select(releases.c.id).where(which).order_by(*_HIGHEST_FIRST).limit(limit).offset(offset)
     with reading(database) as connection:
-        rows = connection.execute(_select().where(which).limit(limit).offset(offset)).mappings()
+        rows = connection.execute(_select().where(releases.c.id.in_(page))).mappings()
         return [release_of(row) for row in rows]
 
 
@@ -190,14 +195,14 @@ def builds_and_releases(
         At most `limit` of them.
     """
     which = (builds.c.algorithm_id == algorithm.id) & (builds.c.state == BuildState.SUCCEEDED)
+    order = builds.c.started.desc(), builds.c.id.desc()
+    page = select(builds.c.id).where(which).order_by(*order).limit(limit).offset(offset)
     with reading(database) as connection:
         rows = connection.execute(
             select(*_COLUMNS)
             .outerjoin(releases, releases.c.build_id == builds.c.id)
-            .where(which)
-            .order_by(builds.c.started.desc(), builds.c.id)
-            .limit(limit)
-            .offset(offset)
+            .where(builds.c.id.in_(page))
+            .order_by(*order)
         ).mappings()
         return [(build_of(row), release_of(row) if row["release_id"] else None) for row in rows]
 
@@ -233,16 +238,12 @@ def release_of(row: RowMapping) -> Release:
 
 
 def _select() -> Select[tuple[object, ...]]:
-    return (
-        select(*_COLUMNS)
-        .join(releases, releases.c.build_id == builds.c.id)
-        .order_by(releases.c.major.desc(), releases.c.minor.desc(), releases.c.revision.desc())
-    )
+    return select(*_COLUMNS).join(releases, releases.c.build_id == builds.c.id).order_by(*_HIGHEST_FIRST)
 
 
 def _first(database: Database, which: ColumnElement[bool]) -> Release | None:
     with reading(database) as connection:
-        row = connection.execute(_select().where(which)).mappings().first()
+        row = connection.execute(_select().where(which).limit(1)).mappings().first()
     return release_of(row) if row else None
 
 
@@ -256,6 +257,7 @@ def _newest_version(connection: Connection, algorithm: Algorithm) -> Version:
     row = connection.execute(
         select(releases.c.major, releases.c.minor, releases.c.revision)
         .where(releases.c.algorithm_id == algorithm.id)
-        .order_by(releases.c.major.desc(), releases.c.minor.desc(), releases.c.revision.desc())
+        .order_by(*_HIGHEST_FIRST)
+        .limit(1)
     ).first()
     return Version(*row) if row else FIRST

@@ -24,11 +24,12 @@ def keep(database: Database, found: Sequence[FailedCall | Insight]) -> None:
     now = datetime.now(UTC)
     theirs = {one.algorithm_id for one in found}
     with writing(database, quietly=True) as connection:
-        there = set(connection.execute(select(algorithms.c.id).where(algorithms.c.id.in_(theirs))).scalars())
-        left = [one for one in found if one.algorithm_id in there]  # it may be deleted meanwhile
+        rows = connection.execute(select(algorithms.c.id, algorithms.c.account_id).where(algorithms.c.id.in_(theirs)))
+        owners = {row.id: row.account_id for row in rows}
+        left = [one for one in found if one.algorithm_id in owners]  # it may be deleted meanwhile
         connection.execute(delete(failures).where(failures.c.created < now - KEPT))
         connection.execute(delete(insights).where(insights.c.created < now - INSIGHTS_KEPT))
-        if failed := [_failure(one) for one in left if isinstance(one, FailedCall)]:
+        if failed := [_failure(one, owners[one.algorithm_id]) for one in left if isinstance(one, FailedCall)]:
             connection.execute(insert(failures), failed)
         if told := [_insight(one) for one in left if isinstance(one, Insight)]:
             connection.execute(insert(insights), told)
@@ -40,14 +41,15 @@ def failed_calls(database: Database, owner: str, *, algorithm_id: str | None = N
     Returns:
         At most 200 of the last 7 days, newest first.
     """
-    theirs: ColumnElement[bool] = accounts.c.name == owner
+    theirs: ColumnElement[bool]
     if algorithm_id is not None:
-        theirs &= algorithms.c.id == algorithm_id
+        theirs = failures.c.algorithm_id == algorithm_id
+    else:
+        theirs = failures.c.account_id == select(accounts.c.id).where(accounts.c.name == owner).scalar_subquery()
     with reading(database) as connection:
         rows = connection.execute(
             select(failures, algorithms.c.name)
             .join(algorithms, algorithms.c.id == failures.c.algorithm_id)
-            .join(accounts, accounts.c.id == algorithms.c.account_id)
             .where(theirs, failures.c.created > datetime.now(UTC) - KEPT)
             .order_by(failures.c.created.desc(), failures.c.id.desc())
             .limit(MOST)
@@ -84,8 +86,9 @@ def insights_of(database: Database, algorithm_id: str) -> list[Insight]:
         return [Insight(**{name: value for name, value in row.items() if name != "id"}) for row in rows]
 
 
-def _failure(one: FailedCall) -> dict[str, object]:
+def _failure(one: FailedCall, account_id: str) -> dict[str, object]:
     return {
+        "account_id": account_id,
         "algorithm_id": one.algorithm_id,
         "created": one.created,
         "request_id": one.request_id,

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pushpoint import git
 from pushpoint.errors import ConfigError, Conflict, Unavailable
-from pushpoint.names import AlgorithmName
+from pushpoint.limits import Limits
+from pushpoint.names import AlgorithmName, is_commit
 from pushpoint.records import Algorithm
 
 BRANCH = "master"
@@ -25,7 +26,9 @@ FETCH_TIMEOUT = 300.0
 """Seconds that a fetch from a git host may take."""
 LARGEST_FETCH = 1 << 30
 """Bytes that one fetch may bring, as for a push."""
-_LATEST = 4102444800
+_LATEST = 4102444799  # the last second of the century; git reads no later one
+_LARGEST_COMMIT = 16 << 10  # bytes
+_TEMPLATE = "refs/pushpoint/template"
 _FETCHED, _FOLLOWED, _KEPT = "refs/pushpoint/fetched", "refs/pushpoint/followed", "refs/pushpoint/kept"
 _FETCH = {
     "fetch.fsckObjects": "true",
@@ -35,17 +38,33 @@ _FETCH = {
     "http.userAgent": "git/pushpoint",
 }
 
-_SETTINGS = {
+SERVED = {
     "http.receivepack": "true",
+    "http.getanyfile": "false",
     "receive.denyNonFastForwards": "true",
     "receive.denyDeletes": "true",
     "receive.fsckObjects": "true",
     "receive.maxInputSize": "1g",
     "core.fsync": "all",
-    "core.hooksPath": "/dev/null",
     "transfer.hideRefs": "refs/pushpoint",
     "uploadpack.allowFilter": "true",
+    # so that what strangers pushed costs no more memory than it must
+    "core.bigFileThreshold": "32m",  # what is larger goes through in pieces
+    "core.packedGitWindowSize": "32m",
+    "core.packedGitLimit": "256m",
+    "pack.threads": "2",
+    "pack.windowMemory": "64m",
 }
+"""How git works on a repository; told each time, so that nothing in the repository itself has a say."""
+WORK = Limits(memory=1 << 30, seconds=600)
+"""What one git may use for one request."""
+MOST_REFS, MOST_COMMANDS = 10_000, 1000
+"""Branches and tags of a repository, and of a push."""
+LARGEST_FILE_READ = 4 << 20
+"""Bytes of a file of a commit that the platform itself reads: the manifest, the cases of the smoke test."""
+LARGEST_CODE = 2 << 30
+"""Bytes of a commit's files together, when it is built."""
+_INDEX = Limits(memory=384 << 20, seconds=30, file=16 << 20)  # some 150,000 files; a bomb has 10^10
 
 
 def path(root: Path, algorithm: Algorithm) -> Path:
@@ -63,14 +82,39 @@ def create(root: Path, algorithm: Algorithm) -> None:
     if final.exists():
         return
     draft = final.with_suffix(f".{secrets.token_hex(4)}")
-    git.run(["init", "--quiet", "--bare", f"--initial-branch={BRANCH}", str(draft)])
-    for key, value in _SETTINGS.items():
-        git.run(["config", key, value], directory=draft)
+    _init(draft)
     git.run(["fast-import", "--quiet"], directory=draft, stdin=_first_commit(algorithm))
-    try:
-        draft.rename(final)
-    except OSError:  # someone else was faster
-        shutil.rmtree(draft)
+    _settle(draft, final)
+
+
+def up_to(repository: Path, commit: str) -> Path:
+    """Make a repository that ends at a commit and holds nothing besides, for people who may see no more; idempotent.
+
+    Who may fetch anything from a repository may fetch all that is in it, by git's protocol; a namespace would not do.
+
+    Returns:
+        Path of the bare repository, inside the other one.
+    """
+    final = repository / "versions" / f"{commit}.git"
+    if final.exists():
+        return final
+    draft = final.with_suffix(f".{secrets.token_hex(4)}")
+    _init(draft)
+    packed = ["pack-objects", "--quiet", "--revs", "--delta-base-offset", str(draft / "objects" / "pack" / "pack")]
+    git.run(packed, directory=repository, stdin=f"{commit}\n".encode(), limits=WORK, more=SERVED)
+    git.run(["update-ref", f"refs/heads/{BRANCH}", commit], directory=draft)
+    _settle(draft, final)
+    return final
+
+
+def has_room(repository: Path, more: int) -> bool:
+    """Say whether a repository may get `more` branches and tags.
+
+    Returns:
+        True if it may.
+    """
+    listed = git.run(["for-each-ref", f"--count={MOST_REFS + 1}", "--format="], directory=repository)
+    return listed.count(b"\n") + more <= MOST_REFS
 
 
 def head(repository: Path) -> str | None:
@@ -88,7 +132,9 @@ def is_template(repository: Path, commit: str) -> bool:
     Returns:
         True if it is the branch's root and was not fetched.
     """
-    root = git.text(["rev-list", "--max-parents=0", "-1", f"refs/heads/{BRANCH}"], directory=repository)
+    root = _tip(repository, _TEMPLATE) or git.text(
+        ["rev-list", "--max-parents=0", "-1", f"refs/heads/{BRANCH}"], directory=repository
+    )
     return commit == root and _tip(repository, _FOLLOWED) is None
 
 
@@ -116,7 +162,7 @@ def fetch(repository: Path, remote: git.Remote, branch: str | None) -> str:
             variables=git.NOBODY,
             remote=replace(remote, more=(*remote.more, *_FETCH.items())),
             timeout=FETCH_TIMEOUT,
-            largest=LARGEST_FETCH,
+            limits=replace(WORK, file=LARGEST_FETCH),
         )
     except Unavailable as error:
         # git only says that a program it started ended early; what that one left tells why
@@ -167,10 +213,13 @@ def read(repository: Path, commit: str, name: str) -> str | None:
     """Read a text file of a commit.
 
     Returns:
-        Its content, or none if the commit has no such file.
+        Its content, or none if the commit has no such file; nothing of one that is too large to be what it should.
     """
+    file = f"{commit}:{name}"
     try:
-        return git.run(["cat-file", "blob", f"{commit}:{name}"], directory=repository).decode("utf-8", "replace")
+        if int(git.text(["cat-file", "-s", file], directory=repository)) > LARGEST_FILE_READ:
+            return ""
+        return git.run(["cat-file", "blob", file], directory=repository).decode("utf-8", "replace")
     except ConfigError:
         return None
 
@@ -179,7 +228,7 @@ def log(repository: Path, *, since: datetime | None = None, until: datetime | No
     """List the commits of the branch that is built, newest first.
 
     Returns:
-        At most 1,000, as `id`, `short_message`, `message` and `author`.
+        Of at most 1,000, those of a size that people write: `id`, `short_message`, `message` and `author`.
     """
     if head(repository) is None:
         return []
@@ -189,9 +238,16 @@ def log(repository: Path, *, since: datetime | None = None, until: datetime | No
         for name, when in (("since", since), ("until", until))
         if when
     ]
+    branch = f"refs/heads/{BRANCH}"
+    listed = git.run(["rev-list", "--max-count=1000", *period, branch], directory=repository, limits=WORK, more=SERVED)
+    sizes = git.text(["cat-file", "--batch-check=%(objectname) %(objectsize)"], directory=repository, stdin=listed)
+    shown = [name for name, size in map(str.split, sizes.splitlines()) if int(size) <= _LARGEST_COMMIT]
+    if not shown:
+        return []
     text = git.text(
-        ["log", "--max-count=1000", "-z", "--format=%H%x01%an%x01%s%x01%B", *period, f"refs/heads/{BRANCH}"],
+        ["log", "--no-walk=unsorted", "--stdin", "-z", "--format=%H%x01%an%x01%s%x01%B"],
         directory=repository,
+        stdin="".join(f"{name}\n" for name in shown).encode(),
     )
     found = (entry.split("\x01", 3) for entry in text.split("\0") if entry.strip())
     return [
@@ -201,15 +257,38 @@ def log(repository: Path, *, since: datetime | None = None, until: datetime | No
 
 
 def export(repository: Path, commit: str, target: Path) -> None:
-    """Lay the files of a commit into a new directory, for a sandbox to see."""
+    """Lay the files of a commit into a new directory, for a sandbox to see.
+
+    Raises:
+        ConfigError: They are too many or too large, or no file system can hold them.
+    """
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    variables = {"GIT_INDEX_FILE": str(target.with_suffix(".index")), "GIT_WORK_TREE": str(target)}
+    index = target.with_suffix(".index")
+    variables = {"GIT_INDEX_FILE": str(index), "GIT_WORK_TREE": str(target)}
     try:
-        git.run(["read-tree", commit], directory=repository, variables=variables)
-        git.run(["checkout-index", "--all", "--force"], directory=repository, variables=variables)
+        git.run(["read-tree", commit], directory=repository, variables=variables, limits=_INDEX, more=SERVED)
+        if (size := _size(repository, commit)) > LARGEST_CODE:
+            raise ConfigError(f"they have {size} bytes, and {LARGEST_CODE} is the most")
+        laying_out = ["checkout-index", "--all", "--force"]
+        git.run(laying_out, directory=repository, variables=variables, limits=WORK, more=SERVED)
+    except ConfigError as error:
+        why = f"the files of commit {commit} cannot be laid out ({error})"
+        raise ConfigError(f"{why}; commit fewer or smaller ones, in folders that are less deep") from error
     finally:
-        target.with_suffix(".index").unlink(missing_ok=True)
+        for file in (index, index.with_suffix(".index.lock")):
+            file.unlink(missing_ok=True)
+
+
+def _size(repository: Path, commit: str) -> int:
+    """Add up the files of a commit, of which there are not too many.
+
+    Returns:
+        Bytes.
+    """
+    listed = git.run(["ls-tree", "-r", "-l", "-z", "--full-tree", commit], directory=repository).split(b"\0")
+    sizes = [line.partition(b"\t")[0].split()[-1] for line in listed if line]
+    return sum(int(size) for size in sizes if size != b"-")  # a submodule has none
 
 
 def comes_before(repository: Path, older: str, newer: str) -> bool:
@@ -239,11 +318,30 @@ def template(name: AlgorithmName) -> Mapping[str, str]:
     }
 
 
+def _init(place: Path) -> None:
+    git.run(["init", "--quiet", "--bare", f"--initial-branch={BRANCH}", "--template=", str(place)])
+
+
+def _settle(draft: Path, final: Path) -> None:
+    try:
+        draft.rename(final)
+    except OSError:  # someone else was faster
+        shutil.rmtree(draft)
+
+
 def _leftovers(repository: Path) -> list[Path]:
     return list((repository / "objects" / "pack").glob("tmp_*"))
 
 
 def _tip(repository: Path, ref: str) -> str | None:
+    # git's own file first: a program costs milliseconds, and each start of the platform asks for all repositories
+    try:
+        text = (repository / ref).read_text("ascii").strip()
+        if is_commit(text):
+            return text
+    except (OSError, UnicodeDecodeError):
+        if not (repository / "packed-refs").exists():
+            return None
     try:
         return git.text(["rev-parse", "--verify", "--quiet", ref], directory=repository)
     except ConfigError:
@@ -258,6 +356,7 @@ def _first_commit(algorithm: Algorithm) -> bytes:
     ]
     for name, content in template(algorithm.name).items():
         parts += [f"M 100644 inline {name}\n", _data(content)]
+    parts.append(f"reset {_TEMPLATE}\nfrom refs/heads/{BRANCH}\n")
     return "".join(parts).encode()
 
 

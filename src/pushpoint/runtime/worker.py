@@ -2,6 +2,7 @@
 
 Calls are answered one after the other in the main thread; frames are read in another, so that a ping is answered during
 a call. Whatever the algorithm raises is an answer. Files 1 and 2 are the algorithm's own: its output goes to its log.
+Code that serves by itself (`pipe.py`) keeps the main thread instead, and another one passes its calls on.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ import time
 import traceback
 from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, Tuple
 
-from pushpoint.runtime import frames, messages, model, verify
+from pushpoint.runtime import frames, messages, model, pipe, verify
 from pushpoint.runtime.forward import Forwarder
 from pushpoint.runtime.messages import Answer, Call, Failure, Hello, Message, Outcome, Ping, Pong, Ready
+from pushpoint.runtime.pipe import Refused
 
 TEXT_LIMIT = 1 << 16
 GRACE = 3.0
 """Seconds between the end of the input and the end of a worker that does not end by itself."""
 
-Apply = Callable[[Any], Any]
+Answering = Callable[[Call], Tuple[str, bytes]]
+"""Content type and body that a call is answered with."""
 
 
 def main() -> None:
@@ -44,16 +47,35 @@ def main() -> None:
     forwarder = Forwarder(settings["api_socket"], hello.token)
     os.environ["ALGORITHMIA_API"] = os.environ["PUSHPOINT_URL"] = forwarder.url
     started = time.perf_counter()
-    apply, failure = _start(settings)
-    channel.send(0, Ready(time.perf_counter() - started, failure))
-    if apply is None:
+
+    def answer_all(answering: Answering) -> None:
+        for call_id, call in iter(channel.inbox.get, None):
+            if isinstance(call, Call):
+                forwarder.token = call.token
+                outcome = _answer(answering, call, os.path.join(settings["scratch"], messages.CAPTURE))
+                forwarder.token = hello.token
+                channel.send(call_id, outcome)
+
+    def pass_on() -> None:
+        try:
+            served.check_private()
+        except Refused as error:
+            channel.send(0, Ready(time.perf_counter() - started, _failure(error, started)))
+            _end()
+        channel.send(0, Ready(time.perf_counter() - started))
+        answer_all(lambda call: _output(*served.ask(call.content_type, _input(call))))
+        served.end()
+
+    served = pipe.Pipe(settings["scratch"], lambda: threading.Thread(target=pass_on, daemon=True).start())
+    try:
+        apply = _load(settings, served)
+    except BaseException as error:
+        if served.is_ready:
+            _leave(error)
+        channel.send(0, Ready(time.perf_counter() - started, _failure(error, started, kind="LoadingError")))
         return
-    for call_id, call in iter(channel.inbox.get, None):
-        if isinstance(call, Call):
-            forwarder.token = call.token
-            outcome = _answer(apply, call, os.path.join(settings["scratch"], messages.CAPTURE))
-            forwarder.token = hello.token
-            channel.send(call_id, outcome)
+    channel.send(0, Ready(time.perf_counter() - started))
+    answer_all(lambda call: _output(None, apply(_input(call))))
 
 
 class Channel:
@@ -98,23 +120,33 @@ def _end() -> NoReturn:
     os._exit(0)
 
 
-def _start(settings: Dict[str, Any]) -> "Tuple[Optional[Apply], Optional[Failure]]":
-    started = time.perf_counter()
+def _leave(error: BaseException) -> NoReturn:
+    # the end of code that served by itself; as Python would end, but without waiting for threads: a call may be open
+    code = (error.code or 0) if isinstance(error, SystemExit) else _stack(error)
+    if not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    _flush()
+    os._exit(code & 0xFF)
+
+
+def _load(settings: Dict[str, Any], served: pipe.Pipe) -> Callable[[Any], Any]:
     code = settings["code"]
-    try:
-        model.give(*_model(settings))
-        os.chdir(code)
-        sys.path[:] = [code] + [entry for entry in sys.path if entry not in ("", code)]
-        module = importlib.import_module("src." + settings["module"])
-        load = getattr(module, "load", None)
-        if load is not None:
-            load()
-        apply = getattr(module, "apply", None)
-        if not callable(apply):
-            raise AttributeError("src/{}.py has no function `apply(input)`".format(settings["module"]))
-        return apply, None
-    except BaseException as error:
-        return None, _failure(error, started, kind="LoadingError")
+    model.give(*_model(settings))
+    os.chdir(code)
+    sys.path[:] = [code] + [entry for entry in sys.path if entry not in ("", code)]
+    pipe.mend_python()
+    module = pipe.run("src." + settings["module"], code)
+    if served.is_ready:
+        raise SystemExit(0)  # it has served, and now it is over
+    served.leave(module)
+    load = getattr(module, "load", None)
+    if load is not None:
+        load()
+    apply: Optional[Callable[[Any], Any]] = getattr(module, "apply", None)
+    if not callable(apply):
+        raise AttributeError("src/{}.py has no function `apply(input)`".format(settings["module"]))
+    return apply
 
 
 def _model(settings: Dict[str, Any]) -> "Tuple[Optional[str], Optional[Dict[str, Any]]]":
@@ -136,25 +168,15 @@ def _model(settings: Dict[str, Any]) -> "Tuple[Optional[str], Optional[Dict[str,
     return verify.verify(settings["model"], target, manifest), manifest
 
 
-def _answer(apply: Apply, call: Call, capture: str) -> Outcome:
+def _answer(answering: Answering, call: Call, capture: str) -> Outcome:
     output: List[str] = []
     started = time.perf_counter()
     try:
         with _captured(output, capture) if call.stdout else contextlib.nullcontext():
-            result = apply(_input(call))
-        duration = time.perf_counter() - started
-        content_type, data = _output(result)
+            content_type, data = answering(call)
     except BaseException as error:
         return _failure(error, started, stdout=output[0] if output else None)
-    return Answer(content_type, data, duration, output[0] if output else None)
-
-
-class _Refused(Exception):
-    """Said by the worker itself: there is no stack to show."""
-
-    def __init__(self, error_type: str, message: str) -> None:
-        super().__init__(message)
-        self.error_type = error_type
+    return Answer(content_type, data, time.perf_counter() - started, output[0] if output else None)
 
 
 def _input(call: Call) -> Any:
@@ -164,22 +186,22 @@ def _input(call: Call) -> Any:
         return json.loads(call.data) if call.content_type == "json" else call.data.decode()
     except (ValueError, RecursionError) as error:
         kind = "JSON" if call.content_type == "json" else "UTF-8 text"
-        raise _Refused("ParsingError", "the input is not {}: {}".format(kind, error))
+        raise Refused("ParsingError", "the input is not {}: {}".format(kind, error))
 
 
-def _output(result: Any) -> "Tuple[str, bytes]":
-    if isinstance(result, str):
+def _output(content_type: Optional[str], result: Any) -> "Tuple[str, bytes]":
+    if isinstance(result, str) and content_type != "json":
         try:
             return "text", result.encode()
         except UnicodeEncodeError as error:
-            raise _Refused("AlgorithmError", "apply returned a string that UTF-8 cannot hold: {}".format(error))
+            raise Refused("AlgorithmError", "apply returned a string that UTF-8 cannot hold: {}".format(error))
     if isinstance(result, (bytes, bytearray)):
         return "binary", bytes(result)
     # None is JSON's null: every client reads that as its own nothing, and it is what the old platform's runner sent.
     try:
         return "json", json.dumps(result, separators=(",", ":"), allow_nan=False, default=_plain).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise _Refused(
+        raise Refused(
             "AlgorithmError",
             "apply returned something JSON cannot hold ({}); return text, bytes, or numbers, strings, lists and "
             "dicts".format(error),
@@ -202,7 +224,10 @@ def _failure(error: BaseException, started: float, *, kind: str = "", stdout: Op
         word, text = "OutOfMemoryError", _text(error) or "out of memory"
     else:
         word, text = messages.error_type(_quietly(lambda: getattr(error, "error_type", None))), _text(error)
-    stack = "" if isinstance(error, (_Refused, verify.ModelRefused)) else _stack(error)
+    if isinstance(error, Refused):
+        stack = error.stacktrace[-TEXT_LIMIT:]
+    else:
+        stack = "" if isinstance(error, verify.ModelRefused) else _stack(error)
     return Failure(kind or word, text or type(error).__name__, stack, duration, stdout)
 
 
@@ -220,7 +245,7 @@ def _quietly(read: Callable[[], Any]) -> Any:
 
 def _stack(error: BaseException) -> str:
     frame = error.__traceback__
-    ours = (__file__, importlib.__file__)
+    ours = (__file__, pipe.__file__, importlib.__file__)
     while frame is not None and (
         frame.tb_frame.f_code.co_filename in ours or frame.tb_frame.f_code.co_filename.startswith("<frozen importlib")
     ):

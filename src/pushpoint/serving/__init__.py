@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pushpoint.databases import Database
+from pushpoint.interpreters import Interpreter
 from pushpoint.oidc import Issuers
 from pushpoint.registry.vault import Vault
 from pushpoint.sandbox import Sandbox
@@ -28,6 +29,7 @@ class Services:
     Attributes:
         home: The platform's directory; everything it keeps is below.
         url: Address that callers use, and that tokens of CI must be made out to.
+        interpreters: The Pythons that algorithms may choose from; the first is for those that do not.
     """
 
     home: Path
@@ -38,6 +40,7 @@ class Services:
     repositories: Path
     vault: Vault
     sandbox: Sandbox
+    interpreters: tuple[Interpreter, ...]
     tokens: Tokens
     identities: Identities
     reports: Reports

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from pushpoint import manifest as manifests
 from pushpoint.databases import Database
 from pushpoint.environments import make_environment
 from pushpoint.errors import Error, InvalidRequest, RolloutFailed
+from pushpoint.interpreters import Interpreter, named
 from pushpoint.lifecycle import BuildState
 from pushpoint.records import Actor, Algorithm, Build
 from pushpoint.registry import algorithms, builds, repositories
@@ -36,9 +37,17 @@ log = structlog.get_logger()
 class Builder:
     """Builds commits in the background, two at a time, each algorithm's one after the other."""
 
-    def __init__(self, home: Path, database: Database, root: Path, sandbox: Sandbox, pools: Pools) -> None:
+    def __init__(
+        self,
+        home: Path,
+        database: Database,
+        root: Path,
+        sandbox: Sandbox,
+        pools: Pools,
+        interpreters: Sequence[Interpreter],
+    ) -> None:
         self._home, self._database, self._root = home, database, root
-        self._sandbox, self._pools = sandbox, pools
+        self._sandbox, self._pools, self._interpreters = sandbox, pools, interpreters
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="build")
         self._running: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
@@ -46,15 +55,17 @@ class Builder:
 
     def recover(self) -> None:
         """Fail the builds that were cut off, and build every head that has no build."""
-        found = {algorithm.id: algorithm for algorithm in algorithms.every(self._database)}
         for build in builds.unfinished(self._database):
             self._folder(build).mkdir(parents=True, exist_ok=True)  # it may have ended before it made one
             with self._log(build).open("a") as file:
                 file.write("The platform was stopped meanwhile; build again.\n")
             builds.finish(self._database, build, BuildState.FAILED)
-        for algorithm in found.values():
+        built = builds.commits(self._database)
+        for algorithm in algorithms.every(self._database):
             repositories.create(self._root, algorithm)
-            self.pushed(algorithm)
+            head = repositories.head(repositories.path(self._root, algorithm))
+            if head and (algorithm.id, head) not in built:
+                self.pushed(algorithm)
 
     def pushed(self, algorithm: Algorithm) -> None:
         """Build the head of an algorithm's branch, unless it was built or is the template."""
@@ -62,8 +73,8 @@ class Builder:
         head = repositories.head(repository)
         if (
             head
-            and not repositories.is_template(repository, head)
             and not builds.of_commit(self._database, algorithm, head)
+            and not repositories.is_template(repository, head)
         ):
             self.submit(algorithm, head)
 
@@ -166,6 +177,12 @@ class Builder:
         # the Node client's suite looks for these first three words
         say(f"Beginning container customization: commit {build.commit} of {algorithm.name}")
         say(f"sandbox: {self._sandbox.description}")
+        interpreter = named(algorithm.settings, self._interpreters)
+        if interpreter is None:
+            interpreter = self._interpreters[0]
+            if "algorithm_environment" in algorithm.settings:
+                say("the algorithm's environment is not on this platform any more; taking the platform's own")
+        say(f"Python {interpreter.release}, environment {interpreter.id}")
         code = self._folder(build) / "code"
         repositories.export(repositories.path(self._root, algorithm), build.commit, code)
         requirements = code / "requirements.txt"
@@ -173,6 +190,8 @@ class Builder:
         made = make_environment(
             requirements,
             root=root,
+            python=interpreter.path,
+            others=[other.version for other in self._interpreters],
             contained=self._sandbox.around_uv(code),
             lock_age=LOCK_AGE,
             timeout=BUILD_TIMEOUT,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from uuid import UUID
 
 from pushpoint.databases import Database, changes
 from pushpoint.errors import NotFound
-from pushpoint.names import Reference
+from pushpoint.names import AlgorithmName, Reference
 from pushpoint.records import Actor, Algorithm, Build
 from pushpoint.registry import algorithms, deployments, releases
 
 _MOST = 100_000
-"""Remembered references; when there are more, all are forgotten."""
+"""Remembered references and ids; when there are more, all are forgotten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +24,36 @@ class Target:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """What was found in one state of the database, by account, key and what was asked for."""
+
+    state: int
+    targets: dict[tuple[str, str, Reference], Target] = field(default_factory=dict)
+    names: dict[tuple[str, str, UUID], AlgorithmName] = field(default_factory=dict)
+
+
 class Lookups:
     """Finds what a call is for."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._found: dict[tuple[str, str, Reference], Target] = {}
-        self._state = 0
+        self._remembered = _Remembered(0)
+
+    def name(self, actor: Actor, identifier: UUID) -> AlgorithmName:
+        """Find which algorithm an id stands for.
+
+        Returns:
+            Its name.
+
+        Raises:
+            NotFound: There is none that the actor may call.
+        """
+        names, asked = self._now().names, (actor.account.name, actor.key_id, identifier)
+        name = names.get(asked)
+        if name is None:
+            name = names[asked] = algorithms.find(self._database, actor, identifier).name
+        return name
 
     def target(self, actor: Actor, reference: Reference) -> Target:
         """Find what a call is for. Without a selector that is the live release.
@@ -40,16 +64,18 @@ class Lookups:
         Raises:
             NotFound: There is nothing that the actor may call.
         """
-        state = changes(self._database)
-        if state != self._state or len(self._found) >= _MOST:
-            self._found, self._state = {}, state
-        remembered = self._found
-        asked = (actor.account.name, actor.key_id, reference)
-        target = remembered.get(asked)
+        targets, asked = self._now().targets, (actor.account.name, actor.key_id, reference)
+        target = targets.get(asked)
         if target is None:
             # into the dictionary of the state that it was read in, or of one before
-            target = remembered[asked] = _look_up(self._database, actor, reference)
+            target = targets[asked] = _look_up(self._database, actor, reference)
         return target
+
+    def _now(self) -> _Remembered:
+        state, remembered = changes(self._database), self._remembered
+        if state != remembered.state or len(remembered.targets) + len(remembered.names) >= _MOST:
+            self._remembered = remembered = _Remembered(state)
+        return remembered
 
 
 def _look_up(database: Database, actor: Actor, reference: Reference) -> Target:

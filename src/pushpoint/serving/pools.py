@@ -1,7 +1,7 @@
-"""Live pools, by build. The live release of each algorithm always has one; others get one when they are called.
+"""Live pools, by build. A release that goes live has one from then on; others get one when they are called.
 
-A pool that nobody called for a while stops, unless its release is live. After a restart the live ones are started
-again, and calls that come meanwhile wait for them.
+A pool that nobody called for a while stops, unless its release went live here. After a restart the newest live ones are
+started again, and calls that come meanwhile wait for them.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ DRAIN_TIMEOUT = 60.0
 IDLE = 300.0
 """Seconds after which a pool without traffic stops, if its release is not live."""
 
+RESTORED = 100
+"""Pools that start with the platform: each is a process, and there may be live releases by the thousand."""
+
 log = structlog.get_logger()
 
 
@@ -52,8 +55,8 @@ class Pools:
         self._reaper.start()
 
     def restore(self) -> None:
-        """Start the pools of everything that is live, without waiting for them."""
-        for algorithm in algorithms.every(self._database):
+        """Start the pools of what went live last, without waiting for them; others start when they are called."""
+        for algorithm in algorithms.live(self._database, limit=RESTORED):
             if deployment := deployments.live(self._database, algorithm):
                 try:
                     self.keep(deployment.release.build)

@@ -44,6 +44,14 @@ class Tokens:
         """
         return self._actors.get(token)
 
+    def sessions(self) -> set[tuple[str, str]]:
+        """List the root calls that are not over, or some of whose child calls are not.
+
+        Returns:
+            The caller's account and the session, by their ids.
+        """
+        return {(actor.account.id, actor.session) for actor in list(self._actors.values()) if actor.session}
+
     @contextmanager
     def during(self, actor: Actor, through: Algorithm) -> Iterator[str]:
         """Issue a token for the length of a block.

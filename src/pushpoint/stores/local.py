@@ -28,12 +28,16 @@ class LocalStore:
 
     Attributes:
         drafts: Directory for files on their way in, on the same file system.
+        uploads: Directory for those that may take several requests, named by their ids. They never become blobs
+            themselves: nobody must have a blob open for writing.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self.drafts = root / "drafts"
-        self.drafts.mkdir(parents=True, exist_ok=True)
+        self.uploads = root / "uploads"
+        for folder in (self.drafts, self.uploads):
+            folder.mkdir(parents=True, exist_ok=True)
         for left in self.drafts.iterdir():  # of a process that was killed
             left.unlink()
 
@@ -84,10 +88,19 @@ class LocalStore:
 
 
 class Writer:
-    """A new file whose bytes go to disk while more are written, so that the last sync has little left to do."""
+    """A file whose bytes go to disk while more are written, so that the last sync has little left to do."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("xb", buffering=0)
+    def __init__(self, path: Path, *, start: int | None = None) -> None:
+        """Begin a file, or go on with one.
+
+        Args:
+            path: Where it is.
+            start: How many of its bytes stay; without it, there must be no such file.
+        """
+        self._file = path.open("xb" if start is None else "ab", buffering=0)
+        if start is not None:
+            self._file.truncate(start)
+            _sync(path.parent)
         self._thread = ThreadPoolExecutor(1)
         self._syncing: Future[None] | None = None
         self._unsynced = 0

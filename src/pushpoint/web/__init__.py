@@ -7,6 +7,7 @@ it was sent (`//`, `%2F`) and bodies as streams.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import cast
 
@@ -24,6 +25,7 @@ from pushpoint.web import (
     calls,
     data,
     description,
+    environments,
     errors,
     git,
     guards,
@@ -37,6 +39,7 @@ from pushpoint.web import (
     secrets,
     sources,
     unoffered,
+    uploads,
     users,
 )
 
@@ -110,8 +113,22 @@ ROUTES = [
     scms.list_scms,
     scms.show,
     scms.oauth_status,
+    environments.list_languages,
+    environments.list_environments,
+    environments.list_all,
+    environments.list_available,
+    environments.template,
     *unoffered.ROUTES,
 ]
+
+MOUNTED: dict[str, Callable[[Services], ASGIApp]] = {
+    "/v1/algo/": calls.application,
+    "/v1/data/": data.application,
+    "/v1/connector/": data.application,
+    "/v1/uploads/": uploads.application,
+    "/git/": git.application,
+}
+"""The raw applications, by what their paths begin with."""
 
 
 def create_app(services: Services) -> ASGIApp:
@@ -143,11 +160,7 @@ def create_app(services: Services) -> ASGIApp:
     )
     guards.check_routes(management)
     management.state.describe = cache(lambda: wire.encode(openapi.describe(ROUTES)))
-    mounted: list[tuple[bytes, ASGIApp]] = [
-        (b"/v1/algo/", calls.application(services)),
-        (b"/v1/data/", data.application(services)),
-        (b"/git/", git.application(services)),
-    ]
+    mounted = [(prefix.encode(), guards.insisting(make(services))) for prefix, make in MOUNTED.items()]
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         raw = scope["raw_path"]

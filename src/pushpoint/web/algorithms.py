@@ -11,6 +11,7 @@ from litestar.params import Parameter
 
 from pushpoint import wire
 from pushpoint.errors import InvalidRequest, NotFound
+from pushpoint.interpreters import named
 from pushpoint.names import AlgorithmName, RepositoryUrl, check_name, repository_url
 from pushpoint.records import Actor, Algorithm
 from pushpoint.registry import algorithms, builds, releases, repositories, sources
@@ -101,12 +102,14 @@ def create(
     url = source_url(asked.get("source"))
     if url:
         services.fetcher.check(url)
+    settings = stated(asked.get("settings"))
+    environment = named(settings, services.interpreters) or services.interpreters[0]
     algorithm = algorithms.create(
         services.database,
         actor,
         AlgorithmName(owner, check_name("algorithm", asked["name"])),
         **stated(asked.get("details")),
-        settings=stated(asked.get("settings")) | {"algorithm_callability": "private"},
+        settings=settings | {"algorithm_callability": "private", "algorithm_environment": environment.id},
         sample_input=sample_input(asked.get("version_info")),
     )
     repositories.create(services.repositories, algorithm)
@@ -141,10 +144,14 @@ def update(
     algorithm = seen(services, actor, owner, name, own=True)
     is_form = content_type.startswith("application/x-www-form-urlencoded")
     asked = wire.asked(b"" if is_form else body, wire.ChangeAlgorithm)
+    settings = stated(asked.get("settings"))
+    environment = named(settings, services.interpreters)
+    settings.pop("algorithm_environment", None)  # one that is not here changes nothing
+    settings |= {"algorithm_environment": environment.id} if environment else {}
     algorithms.change(
         services.database,
         algorithm,
-        settings=stated(asked.get("settings")),
+        settings=settings,
         details=stated(asked.get("details")),
         sample_input=sample_input(asked.get("version_info")),
     )

@@ -20,7 +20,6 @@ from pushpoint import wire
 from pushpoint.errors import InvalidRequest
 from pushpoint.names import Reference, decode_path, reference
 from pushpoint.records import Actor, FailedCall
-from pushpoint.registry import algorithms
 from pushpoint.registry.reports import INPUT
 from pushpoint.runtime.messages import Answer, Call, Failure, Outcome
 from pushpoint.serving import Services
@@ -124,8 +123,7 @@ def _asked(services: Services, actor: Actor, path: str) -> Reference:
         identifier = None
     if identifier is None:
         return reference(path)
-    algorithm = algorithms.find(services.database, actor, identifier)
-    return Reference(algorithm.name, selector or None)
+    return Reference(services.lookups.name(actor, identifier), selector or None)
 
 
 def _failed(actor: Actor, target: Target, request: Call, failure: Failure, request_id: str) -> FailedCall:
@@ -175,7 +173,8 @@ def _lineage(target: Target) -> dict[str, str]:
         found["x-pushpoint-version"] = target.version
     if target.build.manifest:
         found["x-pushpoint-model-sha256"] = target.build.manifest.model.hex
-        found["x-pushpoint-source-commit"] = target.build.manifest.source.commit
+        if target.build.manifest.source:
+            found["x-pushpoint-source-commit"] = target.build.manifest.source.commit
     return found
 
 
@@ -197,9 +196,9 @@ def _envelope(outcome: Outcome) -> bytes:
     if outcome.stdout is not None:
         metadata["stdout"] = outcome.stdout
     if isinstance(outcome, Failure):
-        error = {"message": outcome.message, "error_type": outcome.error_type}
-        if outcome.stacktrace:  # the Python client reads the second spelling
-            error |= {"stacktrace": outcome.stacktrace, "stack_trace": outcome.stacktrace}
+        # the Java client crashes where there is no `stacktrace`, and the Python client reads the second spelling
+        trace = {"stacktrace": outcome.stacktrace, "stack_trace": outcome.stacktrace}
+        error = {"message": outcome.message, "error_type": outcome.error_type} | trace
         return wire.encode({"error": error, "metadata": metadata})
     metadata = {"content_type": outcome.content_type} | metadata
     return b'{"result":' + _result(outcome) + b',"metadata":' + wire.encode(metadata) + b"}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict, cast
 from uuid import uuid4
 
 import structlog
@@ -34,6 +34,7 @@ TABLE: dict[type[errors.Error], tuple[int, int]] = {
     errors.BuildFailed: (422, 1006),
     errors.RolloutFailed: (502, 5001),
     errors.PreviewFailed: (502, 5001),
+    errors.CallFailed: (502, 5001),
     errors.Conflict: (409, 2015),
     errors.AlreadyExists: (409, 1002),
     errors.IllegalTransition: (409, 2015),
@@ -66,6 +67,7 @@ class Told(TypedDict):
     message: str
     error_type: NotRequired[str]
     reason: NotRequired[str]
+    deleted: NotRequired[int]
 
 
 class ErrorBody(TypedDict):
@@ -109,12 +111,13 @@ def status_of(error: errors.Error) -> tuple[int, int]:
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
-def envelope(error: errors.Error, path: str = "") -> tuple[int, dict[str, str], bytes]:
+def envelope(error: errors.Error, path: str = "", **more: object) -> tuple[int, dict[str, str], bytes]:
     """Write an error as the answer's parts.
 
     Args:
         error: What went wrong.
         path: The request's; the same class has other codes for users and for organizations.
+        more: What else clients read beside the message.
 
     Returns:
         Status, headers and JSON body; the class's name lets our client raise the same class.
@@ -122,11 +125,12 @@ def envelope(error: errors.Error, path: str = "") -> tuple[int, dict[str, str], 
     status, code = status_of(error)
     code = _OF_ACCOUNTS.get((path.split("/")[2] if path.count("/") > 1 else "", type(error)), code)
     headers = {"content-type": "application/json"}
+    kind = type(error).__name__
     if status == 401:
         headers["www-authenticate"] = 'Basic realm="pushpoint"'
     if isinstance(error, errors.Unavailable) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after)))
-    told = Told(id=str(uuid4()), code=code, message=str(error), error_type=type(error).__name__)
+    told = cast("Told", {"id": str(uuid4()), "code": code, "message": str(error), "error_type": kind} | more)
     if isinstance(error, errors.RolloutFailed):
         told["reason"] = error.reason
     return status, headers, wire.encode(ErrorBody(error=told))

@@ -2,13 +2,14 @@
 
 A route of Litestar's declares its scope in `opt`, or several with ` or ` between them; one without does not start. A
 key that is limited to one algorithm is refused by every route that does not say `deploys`. The raw applications call
-`identify`.
+`identify`, and are held to it.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Collection
+from contextvars import ContextVar
 from typing import Any, cast
 
 from litestar import Litestar, Request
@@ -16,7 +17,7 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers.base import BaseRouteHandler
 from litestar.handlers.http_handlers import HTTPRouteHandler
-from litestar.types import HTTPScope
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from pushpoint.errors import Refused, Unauthenticated
 from pushpoint.records import SCOPES, Actor
@@ -24,6 +25,8 @@ from pushpoint.registry import keys
 from pushpoint.serving import Services
 from pushpoint.web import raw
 
+_OF_NOBODY = frozenset({401, 403, 500, 503})
+_identified: ContextVar[list[Actor] | None] = ContextVar("identified", default=None)
 OPEN, KNOWN = "open", "known"
 """The scopes of routes that answer anybody, and anybody with a valid key."""
 
@@ -85,7 +88,30 @@ def identify(
         )
     if scopes and found.scopes.isdisjoint(scopes):
         raise Refused(f"this key may not {' or '.join(scopes)}; ask {found.account.name} for one that may")
+    if (asked := _identified.get()) is not None:
+        asked.append(found)
     return found
+
+
+def insisting(application: ASGIApp) -> ASGIApp:
+    """Have a raw application `identify` whoever it answers; to forget it is a bug, and not a way in.
+
+    Returns:
+        The application. Without an actor it says no more than that there is none, or that it is not available.
+    """
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        asked: list[Actor] = []
+
+        async def checked(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] not in _OF_NOBODY and not asked:
+                raise LookupError(f"{scope['path']} answers without asking who is there")
+            await send(message)
+
+        _identified.set(asked)  # of this request's task alone, and of the threads that it starts
+        await application(scope, receive, checked)
+
+    return outer
 
 
 def permit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

@@ -23,6 +23,7 @@ from pushpoint import wire
 from pushpoint.errors import InvalidRequest
 from pushpoint.web import streams
 from pushpoint.web.algorithms import ROOT
+from pushpoint.web.environments import LANGUAGES
 from pushpoint.web.errors import ErrorBody, NoSuchAlgorithmBody
 from pushpoint.web.guards import KNOWN, OPEN
 from pushpoint.web.paging import LARGEST
@@ -35,8 +36,8 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "owner": (NAME, "A user or an organization"),
     "name": (NAME, "The algorithm's name"),
     "account": (NAME, "A user or an organization"),
-    "username": (NAME, "The user's name"),
-    "organization": (NAME, "The organization's name"),
+    "username": ({"anyOf": [NAME, ID]}, "The user's name or id"),
+    "organization": ({"anyOf": [NAME, ID]}, "The organization's name or id"),
     "build_id": ({"anyOf": [ID, COMMIT]}, "The build's id, or its commit"),
     "selector": (streams.SELECTOR, "A version, a pattern such as `1.2.*`, `latest`, or a commit"),
     "deployment_id": (ID, "The deployment's id"),
@@ -45,6 +46,8 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "key_id": (ID, "The key's id, which is not the key"),
     "scm_id": ({"type": "string", "enum": [*wire.SCMS]}, "A git host"),
     "commit": (COMMIT, "A commit"),
+    "language": ({"type": "string", "enum": [*LANGUAGES]}, "A language"),
+    "specification": (ID, "An environment's id"),
     "collection": (NAME, "A collection"),
     "rest": ({"type": "string", "pattern": "^[a-z]+$"}, "Anything"),
     "limit": ({"type": "integer", "minimum": 1, "maximum": LARGEST}, "How many at most"),
@@ -58,6 +61,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "roll_out": ({"type": "boolean"}, "Whether to make the version live too"),
 }
 """Every parameter of every route; one name means one thing."""
+_NOTHING = {"type": "array", "maxItems": 0, "description": "The R client's way to write an empty object"}
 _OURS = {"services", "actor", "body", "request", "content_type", "return"}
 _STARTS_WORKERS = {f"{ROOT}/versions", f"{ROOT}/version", f"{ROOT}/deployments", f"{ROOT}/compile"}
 MEANINGS = {
@@ -66,10 +70,12 @@ MEANINGS = {
     403: "The key may not do this",
     404: "There is no such thing, or it is somebody else's",
     409: "It is in the way of what is there",
+    412: "It is not as the request says it is, or not in this version of the protocol",
     413: "The body is too large",
     415: "Input of this content type is not taken",
     422: "What is stored is not what was announced",
     429: "Too many at once; the answer says when to try again",
+    460: "The bytes do not have the checksum that was sent with them",
     500: "The platform has a bug; its operator finds it by the id",
     501: "Not offered",
     502: "The version does not work; what was live stays live",
@@ -129,7 +135,7 @@ def describe(routes: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
         The description, as OpenAPI writes it.
     """
     routes = list(routes)
-    shapes: list[Any] = [ErrorBody, NoSuchAlgorithmBody, wire.FileObject]
+    shapes: list[Any] = [ErrorBody, NoSuchAlgorithmBody, wire.FileObject, wire.UploadsView]
     for route in routes:
         shapes += [
             shape for shape in (_taken(route), *_answers(route).values()) if shape and not isinstance(shape, str)
@@ -280,10 +286,12 @@ def _body(route: HTTPRouteHandler, schemas: list[tuple[Any, Any]]) -> dict[str, 
     shape = _taken(route)
     if shape is None:  # signed bytes, whatever they are
         return {"required": True, "content": {"application/json": {"schema": {}}}}
-    content: dict[str, Any] = {"application/json": {"schema": _schema(schemas, shape)}}
+    optional = _may_be_empty(shape)
+    schema = _schema(schemas, shape)
+    content: dict[str, Any] = {"application/json": {"schema": {"anyOf": [schema, _NOTHING]} if optional else schema}}
     if "content_type" in route.fn.__annotations__:
         content["application/x-www-form-urlencoded"] = {"schema": {"type": "object"}}
-    return {"required": not _may_be_empty(shape), "content": content}
+    return {"required": not optional, "content": content}
 
 
 def _may_be_empty(shape: Any) -> bool:

@@ -9,7 +9,7 @@ from litestar import get, post
 
 from pushpoint import wire
 from pushpoint.errors import AlreadyExists, InvalidRequest, NotFound, Refused
-from pushpoint.lifecycle import BuildState
+from pushpoint.lifecycle import BuildState, DeploymentState
 from pushpoint.records import Actor, Algorithm, Build, Release
 from pushpoint.registry import algorithms, builds, deployments, releases
 from pushpoint.serving import Services
@@ -116,17 +116,18 @@ def list_releases(
     """List the releases, highest version first."""
     algorithm = seen(services, actor, owner, name, own=True)
     live = deployments.live(services.database, algorithm)
-    states = deployments.states(services.database, algorithm)
 
-    def find(limit: int, offset: int) -> list[Any]:
-        return releases.newest_first(services.database, algorithm, limit=limit, offset=offset)
+    def find(limit: int, offset: int) -> list[tuple[Release, DeploymentState | None]]:
+        found = releases.newest_first(services.database, algorithm, limit=limit, offset=offset)
+        states = deployments.states(services.database, found)
+        return [(one, states.get(one.id)) for one in found]
 
     return paged(
         f"/v1/algorithms/{algorithm.name}/releases",
         limit,
         marker,
         find,
-        lambda release: wire.release_view(release, live=live, state=states.get(release.id)),
+        lambda one: wire.release_view(one[0], live=live, state=one[1]),
     )
 
 

@@ -1,4 +1,4 @@
-"""Describes what is no route of Litestar's: calls, file bytes and git (OpenAPI path items, by hand)."""
+"""Describes what is no route of Litestar's: calls, file bytes, uploads and git (OpenAPI path items, by hand)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ FILE = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,60}$"}
 """Files may be called nearly anything; this is a part of it that needs no escape."""
 TAGS = [
     {"name": "calls", "description": "Calling algorithms"},
-    {"name": "data", "description": "Collections and files"},
+    {"name": "data", "description": "Collections and files; `/v1/connector/data` is the same as `/v1/data`"},
+    {"name": "uploads", "description": "Uploads that can be broken off and gone on with, by tus 1.0.0"},
     {"name": "git", "description": "Smart HTTP, for git"},
 ]
 _CALL = {
@@ -68,25 +69,18 @@ _LISTING = {
         "acl": {"type": "object", "properties": {"read": {"type": "array", "items": TEXT}}},
     },
 }
+_READERS = {"type": "array", "maxItems": 1, "items": {"enum": ["algo://.my/*", "user://*"]}}
+_ACL = {"type": "object", "properties": {"read": _READERS}, "required": ["read"]}
 _NEW_COLLECTION = {
     "type": "object",
-    "properties": {
-        "name": NAME,
-        "acl": {
-            "type": "object",
-            "properties": {
-                "read": {
-                    "type": "array",
-                    "maxItems": 1,
-                    "items": {"enum": ["algo://.my/*", "user://*"]},
-                }
-            },
-        },
-    },
+    "properties": {"name": NAME, "acl": _ACL},
     "required": ["name"],
 }
+_NEW_READERS = {"type": "object", "properties": {"acl": _ACL}, "required": ["acl"]}
 _TIMEOUT = {"type": "number", "exclusiveMinimum": 0, "maximum": 3000}
 _SERVICE = {"enum": ["git-upload-pack", "git-receive-pack"]}
+_UPLOAD = {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
+_SIZE = {"type": "string", "pattern": "^[0-9]{1,18}$"}
 
 Failures = Callable[[Collection[int]], dict[str, Any]]
 
@@ -100,7 +94,7 @@ def paths(failures: Failures) -> dict[str, Any]:
     Returns:
         Path items.
     """
-    return _calls(failures) | _data(failures) | _git(failures)
+    return _calls(failures) | _data(failures) | _uploads(failures) | _git(failures)
 
 
 def _calls(failures: Failures) -> dict[str, Any]:
@@ -160,7 +154,7 @@ def _data(failures: Failures) -> dict[str, Any]:
     }
 
     def operation(name: str, summary: str, answer: Any, scope: str, **more: Any) -> dict[str, Any]:
-        statuses = {400, 401, 403, 404, 500, 503} | ({409, 422} if scope == "data" else set())
+        statuses = {400, 401, 403, 404, 500, 503} | ({409, 412, 422} if scope == "data" else set())
         return {
             "operationId": f"data.{name}",
             "tags": ["data"],
@@ -178,6 +172,16 @@ def _data(failures: Failures) -> dict[str, Any]:
         found = operation(name, summary, {"description": "It is there", "headers": kind}, "read")
         bare = {status: {"description": "As GET answers, without the body"} for status in found["responses"]}
         found["responses"] = {**bare, "200": found["responses"]["200"], "404": absent, "400": absent}
+        return found
+
+    def conditional(found: dict[str, Any]) -> dict[str, Any]:
+        found["parameters"] = [_header(name, "RFC 9110") for name in ("If-Match", "If-None-Match", "Range", "If-Range")]
+        found["responses"] |= {
+            "206": {"description": "The range of the file that was asked for"},
+            "304": {"description": "The file is as If-None-Match knows it"},
+            "412": {"description": "The file is not as If-Match knows it"},
+            "416": {"description": "The file has no such range"},
+        }
         return found
 
     return {
@@ -210,6 +214,13 @@ def _data(failures: Failures) -> dict[str, Any]:
                 ],
             ),
             "head": head("stat_collection", "Say whether a collection is there"),
+            "patch": operation(
+                "share",
+                "Say who may read a collection",
+                {"description": "Done"},
+                "data",
+                requestBody={"required": True, "content": {"application/json": {"schema": _NEW_READERS}}},
+            ),
             "delete": operation(
                 "remove_collection",
                 "Delete a collection",
@@ -220,52 +231,134 @@ def _data(failures: Failures) -> dict[str, Any]:
         },
         "/v1/data/{owner}/{collection}/{file}": {
             "parameters": _in_path("owner", "collection", "file"),
-            "get": operation("get", "Read a file", file | {"content": {"*/*": {"schema": {}}}}, "read"),
-            "head": head("stat", "Say what a file is"),
+            "get": conditional(operation("get", "Read a file", file | {"content": {"*/*": {"schema": {}}}}, "read")),
+            "head": conditional(head("stat", "Say what a file is")),
             "put": operation("put", "Write a file", as_json(_RESULT), "data", requestBody={"content": BYTES}),
             "delete": operation("remove", "Delete a file", as_json(_DELETED), "data"),
         },
     }
 
 
-def _git(failures: Failures) -> dict[str, Any]:
-    def operation(name: str, summary: str, kinds: list[str], **more: Any) -> dict[str, Any]:
+def _uploads(failures: Failures) -> dict[str, Any]:
+    version = _header("Tus-Resumable", "The protocol's version", {"const": "1.0.0"}) | {"required": True}
+    state = {"Tus-Resumable": {"required": True, "schema": TEXT}}
+
+    def operation(name: str, summary: str, status: str, *statuses: int, **more: Any) -> dict[str, Any]:
         return {
-            "operationId": f"git.{name}",
-            "tags": ["git"],
+            "operationId": f"uploads.{name}",
+            "tags": ["uploads"],
             "summary": summary,
-            "description": f"{summary}.\n\nScope: `manage`, or a user's name and password. "
-            "Keys that CI got for its identity may do this too.",
-            "security": [{"password": []}, {"key": ["manage"]}],
-            "parameters": _in_path("owner", "name"),
+            "description": f"{summary}.\n\nScope: `data`. Keys that CI got for its identity may do this too.",
+            "security": [{"key": ["data"]}],
             "responses": {
-                "200": {"description": "What git says", "content": {kind: {"schema": {}} for kind in kinds}},
-                **failures({400, 401, 403, 404, 500, 503} | ({415} if "requestBody" in more else set())),
+                status: {"description": "As tus 1.0.0 says", "headers": state},
+                **failures({400, 401, 403, 404, 500, 503, *statuses}),
             },
             **more,
         }
 
-    def service(name: str, summary: str) -> dict[str, Any]:
-        return {
+    listed = operation(
+        "list_uploads",
+        "List what is under way to a file",
+        "200",
+        parameters=[_query("path", TEXT, "data://OWNER/COLLECTION/FILE") | {"required": True}],
+    )
+    listed["responses"]["200"]["content"] = {
+        "application/json": {"schema": {"$ref": "#/components/schemas/UploadsView"}}
+    }
+    found = operation("stat", "Say how far an upload is", "200", parameters=[version])
+    found["responses"] = {
+        **{status: {"description": "As above, without a body"} for status in (*found["responses"], "412")},
+        "200": found["responses"]["200"],
+    }
+    return {
+        "/v1/uploads": {
+            "options": operation("options", "Say what of tus is spoken", "204"),
+            "get": listed,
             "post": operation(
-                name.replace("-", "_"),
-                summary,
-                [f"application/x-{name}-result"],
-                requestBody={"required": True, "content": {f"application/x-{name}-request": {"schema": {}}}},
-            )
+                "begin",
+                "Begin an upload, or join its parts",
+                "201",
+                *(409, 412, 413, 415, 422, 460),
+                parameters=[
+                    version,
+                    _header("Upload-Length", "Bytes", _SIZE),
+                    _header("Upload-Metadata", "`path`, and perhaps `sha256`, each in base64"),
+                    _header("Upload-Concat", "`partial`, or `final;` and the parts' addresses"),
+                    _header("If-None-Match", "`*` to write only a new file"),
+                ],
+            ),
+        },
+        "/v1/uploads/{upload_id}": {
+            "parameters": [{"name": "upload_id", "in": "path", "required": True, "schema": _UPLOAD}],
+            "options": operation("options_of_one", "Say what of tus is spoken", "204"),
+            "head": found,
+            "patch": operation(
+                "go_on",
+                "Send what comes next",
+                "204",
+                *(409, 412, 413, 415, 422, 460),
+                parameters=[
+                    version,
+                    _header("Upload-Offset", "Where the bytes begin", _SIZE) | {"required": True},
+                    _header("Upload-Checksum", "`sha256 BASE64`, or sha1"),
+                ],
+                requestBody={"content": {"application/offset+octet-stream": {"schema": {}}}},
+            ),
+            "delete": operation("remove", "Break an upload off", "204", 409, 412, parameters=[version]),
+        },
+    }
+
+
+def _git(failures: Failures) -> dict[str, Any]:
+    # git shows text to whoever pushes to where it is not taken
+    told = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}, "text/plain": {"schema": TEXT}}
+    refused = {"description": "The key may not do this, or a push goes elsewhere", "content": told}
+
+    def operation(name: str, summary: str, scope: str, kinds: list[str], **more: Any) -> dict[str, Any]:
+        statuses = {400, 401, 403, 404, 500, 503} | ({413, 415} if "requestBody" in more else set())
+        return {
+            "operationId": f"git.{name}",
+            "tags": ["git"],
+            "summary": summary,
+            "description": f"{summary}.\n\nScope: `{scope}`, or a user's name and password. "
+            "Keys that CI got for its identity may do this too.",
+            "security": [{"password": []}, {"key": [scope]}],
+            "responses": {
+                "200": {"description": "What git says", "content": {kind: {"schema": {}} for kind in kinds}},
+                **failures(statuses - {403}),
+                "403": refused,
+            },
+            **more,
         }
 
-    kinds = [f"application/x-git-{name}-pack-advertisement" for name in ("upload", "receive")] + ["text/plain"]
-    refs = operation("refs", "List the refs", kinds)
-    refs["parameters"] = [
-        *refs["parameters"],
-        _query("service", {"enum": ["git-upload-pack", "git-receive-pack"]}, "To fetch, or to push"),
-    ]
-    return {
-        "/git/{owner}/{name}.git/info/refs": {"get": refs},
-        "/git/{owner}/{name}.git/git-upload-pack": service("git-upload-pack", "Fetch"),
-        "/git/{owner}/{name}.git/git-receive-pack": service("git-receive-pack", "Push"),
+    def service(name: str, summary: str, scope: str, suffix: str = "") -> dict[str, Any]:
+        return operation(
+            name.replace("-", "_") + suffix,
+            summary,
+            scope,
+            [f"application/x-{name}-result"],
+            requestBody={"required": True, "content": {f"application/x-{name}-request": {"schema": {}}}},
+        )
+
+    def refs(name: str) -> dict[str, Any]:
+        kinds = [f"application/x-git-{one}-pack-advertisement" for one in ("upload", "receive")] + ["text/plain"]
+        asked = _query("service", _SERVICE, "To fetch, or to push") | {"required": True}
+        return operation(name, "List the refs; to push, the scope is `manage`", "view", kinds, parameters=[asked])
+
+    whole, version = "/git/{owner}/{name}.git", "/git/{owner}/{name}/{selector}.git"
+    fetch = "git-upload-pack"
+    found = {
+        f"{whole}/info/refs": {"get": refs("refs")},
+        f"{whole}/{fetch}": {"post": service(fetch, "Fetch", "view")},
+        f"{whole}/git-receive-pack": {"post": service("git-receive-pack", "Push", "manage")},
+        f"{version}/info/refs": {"get": refs("refs_of_version")},
+        f"{version}/{fetch}": {"post": service(fetch, "Fetch up to a version", "view", "_of_version")},
     }
+    for path, item in found.items():
+        names = ("owner", "name", "selector") if path.startswith(version) else ("owner", "name")
+        item["parameters"] = _in_path(*names)  # type: ignore[assignment]
+    return found
 
 
 def _in_path(*names: str) -> list[dict[str, Any]]:
@@ -275,3 +368,7 @@ def _in_path(*names: str) -> list[dict[str, Any]]:
 
 def _query(name: str, schema: dict[str, Any], meaning: str) -> dict[str, Any]:
     return {"name": name, "in": "query", "description": meaning, "schema": schema}
+
+
+def _header(name: str, meaning: str, schema: dict[str, Any] = TEXT) -> dict[str, Any]:
+    return {"name": name, "in": "header", "description": meaning, "schema": schema}

@@ -12,6 +12,7 @@ from pushpoint.web.guards import KNOWN
 
 _TOKENS = "a token for a git host is set on the algorithm: PUT /v1/algorithms/OWNER/NAME/source"
 _IMAGES = "algorithms run from their environments here, not from images"
+_PYTHONS = "the Pythons of the machine are the environments; install one there and start the platform again"
 _OPERATOR = "what an operator sets is an option of `pushpoint serve`"
 REASONS = {
     f"{ROOT}/versions/{{commit:str}}/registry": _IMAGES,
@@ -23,6 +24,7 @@ REASONS = {
     "/v1/scms/{scm_id:str}/oauth/revoke": _TOKENS,
     "/v1/scms/{scm_id:str}/token/connect": _TOKENS,
     "/v1/scms/{scm_id:str}/token/status": _TOKENS,
+    "/webapi/v1/algorithm-environments/environment-specifications/{specification:str}/syncs": _PYTHONS,
     "/v1/hostedData": "list collections at /v1/data",
     "/v1/admin/{rest:path}": _OPERATOR,
     "/v1/config/{rest:path}": _OPERATOR,
@@ -31,6 +33,9 @@ REASONS = {
     "/v1/users/{username:str}/notifications": "no notifications are sent",
     "/v1/users/{username:str}/connectors": "data is kept here; other stores are the operator's to set",
     "/v1/users/{username:str}/billing": "nothing costs anything here",
+    "/v1/organizations/{organization:str}/members/{username:str}/keys": "a member's own key acts for the organization",
+    "/v1/organizations/{organization:str}/utility-algorithms": "no algorithm is more than others",
+    "/v1/organization/types/{name:str}": "types of organizations make no difference here",
     "/v1/organizations/{organization:str}/billing": "nothing costs anything here",
     "/v1/marketplace/{rest:path}": "there is no marketplace",
 }

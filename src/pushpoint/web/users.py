@@ -57,10 +57,10 @@ def change(services: Services, actor: Actor, username: str, body: Annotated[byte
     """Change what a user says of themselves."""
     account = user(services, actor, username)
     asked = wire.asked(body, wire.ChangeUser)
-    if asked.get("username") not in {None, username}:
+    if asked.get("username") not in {None, account.name}:
         raise InvalidRequest("a user's name stays; leave `username` out, or repeat it")  # code 3007 of old
     accounts.change(services.database, account, details(asked, _DETAILS), actor=actor.account.name)
-    return wire.user_object(accounts.find(services.database, username))
+    return wire.user_object(accounts.find(services.database, account.name))
 
 
 @put("/v1/users/{username:str}/password", opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
@@ -109,7 +109,7 @@ def revoke_key(services: Services, actor: Actor, username: str, key_id: str) -> 
 
 
 def user(services: Services, actor: Actor, username: str) -> Account:
-    """Find the user that a path names.
+    """Find the user that a path names, by name or by id.
 
     Returns:
         The user.
@@ -117,7 +117,7 @@ def user(services: Services, actor: Actor, username: str) -> Account:
     Raises:
         NotFound: There is none whom the actor may see.
     """
-    if "admin" not in actor.scopes and username != actor.account.name:
+    if "admin" not in actor.scopes and username not in {actor.account.name, actor.account.id}:
         raise NotFound(f"there is no user {username}; check the name")
     return accounts.find(services.database, username, is_organization=False)
 

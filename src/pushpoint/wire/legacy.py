@@ -20,6 +20,7 @@ from pushpoint.records import (
     Secret,
 )
 from pushpoint.wire.asked import AskedDetails, AskedSettings
+from pushpoint.wire.codec import encode
 
 One = TypeVar("One")
 
@@ -42,7 +43,7 @@ def moment(value: datetime) -> str:
         >>> moment(datetime(2026, 1, 2, tzinfo=UTC))
         '2026-01-02T00:00:00.000Z'
     """
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 class BuildVersion(TypedDict):
@@ -343,6 +344,65 @@ def error_object(failed: FailedCall) -> ErrorObject:
         "error_type": failed.error_type,
         "billable_to": failed.caller,
         "worker": "",
+    }
+
+
+class LanguageObject(TypedDict):
+    """A language; `configuration` is JSON as text."""
+
+    name: str
+    display_name: str
+    configuration: str
+
+
+def language_object(name: str, display_name: str) -> LanguageObject:
+    """Show a language (platform API, section 2.9).
+
+    Returns:
+        Its shape on the wire.
+    """
+    told = {
+        "display_name": display_name,
+        "req_files": ["requirements.txt"],
+        "artifacts": [],
+    }
+    return {"name": name, "display_name": display_name, "configuration": encode(told).decode()}
+
+
+class EnvironmentObject(TypedDict):
+    """An environment, which is its own specification."""
+
+    id: str
+    environment_specification_id: str
+    display_name: str
+    description: str
+    created_at: str
+    language: LanguageObject
+    machine_type: Literal["CPU"]
+
+
+class Environments(TypedDict):
+    """The environments of a language."""
+
+    environments: list[EnvironmentObject]
+
+
+def environment_object(
+    *, id: str, name: str, description: str, created: datetime, language: LanguageObject
+) -> EnvironmentObject:
+    """Show an environment (platform API, section 2.9).
+
+    Returns:
+        Its shape on the wire.
+    """
+    return {
+        "id": id,
+        "environment_specification_id": id,
+        "display_name": name,
+        "description": description,
+        "created_at": moment(created),
+        "language": language,
+        "machine_type": "CPU",
     }
 
 

@@ -13,6 +13,7 @@ from pushpoint.records import (
     EVERYDAY,
     Account,
     Key,
+    Member,
 )
 from pushpoint.wire.asked import AskedKey, Password
 from pushpoint.wire.legacy import moment
@@ -41,7 +42,10 @@ class MemberView:
     """A member of an organization."""
 
     username: str
+    role: Literal["owner", "member"]
     is_owner: bool
+    user_link: str
+    resource_type: Literal["organization_member"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +165,10 @@ class MemberObject(TypedDict):
     """Who is in an organization."""
 
     username: str
+    role: Literal["owner", "member"]
     is_owner: bool
+    user_link: str
+    resource_type: Literal["organization_member"]
 
 
 def organization_object(account: Account) -> OrganizationObject:
@@ -182,6 +189,21 @@ def organization_object(account: Account) -> OrganizationObject:
     }
     links = {"self_link": f"/v1/organizations/{account.name}", "resource_type": "organization"}
     return cast("OrganizationObject", found | dict(account.details) | links)
+
+
+def member_object(member: Member) -> MemberObject:
+    """Show a member of an organization (the old platform's description, OrganizationMember).
+
+    Returns:
+        Its shape on the wire; the generated client insists on all but `is_owner`.
+    """
+    return {
+        "username": member.name,
+        "role": "owner" if member.is_owner else "member",
+        "is_owner": member.is_owner,
+        "user_link": f"/v1/users/{member.name}",
+        "resource_type": "organization_member",
+    }
 
 
 def new_key(asked: AskedKey) -> NewKey:

@@ -14,6 +14,7 @@ from pushpoint.records import (
     Deployment,
     Publisher,
     Release,
+    Upload,
 )
 from pushpoint.wire.codec import T
 
@@ -293,6 +294,39 @@ def publisher_view(publisher: Publisher) -> PublisherView:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadView:
+    """An upload that is under way.
+
+    Attributes:
+        size: Bytes that it will have.
+        offset: Bytes that are safe.
+        metadata: Its Upload-Metadata, decoded.
+    """
+
+    id: str
+    size: int
+    offset: int
+    concat: str
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadsView:
+    """The uploads that are under way to a file."""
+
+    uploads: list[UploadView]
+
+
+def upload_view(upload: Upload, metadata: dict[str, str]) -> UploadView:
+    """Show an upload.
+
+    Returns:
+        Its shape on the wire.
+    """
+    return UploadView(id=upload.id, size=upload.size, offset=upload.offset, concat=upload.concat, metadata=metadata)
+
+
 def _model(manifest: manifests.Manifest | None) -> Model | None:
     if manifest is None:
         return None
@@ -301,7 +335,7 @@ def _model(manifest: manifests.Manifest | None) -> Model | None:
 
 
 def _source(manifest: manifests.Manifest | None) -> Source | None:
-    if manifest is None:
+    if manifest is None or manifest.source is None:
         return None
     source = manifest.source
     return Source(

@@ -193,7 +193,7 @@ def test_an_upload_is_sent_anew_from_its_beginning(stand_in: StandIn, tmp_path: 
         (failure(403, {"message": "m"}), errors.Refused),
         (failure(404, "m"), errors.NotFound),
         (failure(409, {"message": "m"}), errors.Conflict),
-        (failure(429, {"message": "m"}), errors.Unavailable),
+        (failure(429, {"message": "m"}), errors.Overloaded),
         (failure(418, {"message": "m"}), errors.ConfigError),
         (failure(500, {"message": "m", "error_type": "Error"}), errors.Unavailable),
     ],

@@ -1,0 +1,24 @@
+"""Indexes for what requests look up, so that many algorithms and versions slow no lookup; whose a failed call was."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    op.add_column("failures", sa.Column("account_id", sa.String(length=36), nullable=True))
+    op.execute(
+        "UPDATE failures SET account_id ="
+        " (SELECT account_id FROM algorithms WHERE algorithms.id = failures.algorithm_id)"
+    )
+    op.create_index("failures_of_account", "failures", ["account_id", "created"], unique=False)
+    op.create_index("deployments_by_time", "deployments", ["algorithm_id", "created", "id"], unique=False)
+    op.create_index("deployments_of_release", "deployments", ["release_id", "created"], unique=False)
+    op.create_index("builds_by_commit", "builds", ["algorithm_id", "commit", "started"], unique=False)
+    op.create_index("builds_by_state", "builds", ["algorithm_id", "state", "started", "id"], unique=False)
+    op.drop_index("builds_by_time", "builds")
+    op.create_index("builds_by_time", "builds", ["algorithm_id", "started", "id"], unique=False)
+    op.drop_index("keys_of_account", "keys")
+    op.create_index("keys_of_account", "keys", ["account_id", "publisher_id"], unique=False)
