@@ -188,10 +188,16 @@ def test_the_table_above_has_every_route() -> None:
     assert routes == set(MANAGEMENT + UNOFFERED)
 
 
-def test_only_health_and_what_is_signed_instead_and_the_exchange_of_identities_are_open() -> None:
+def test_only_health_the_description_what_is_signed_instead_and_the_exchange_of_identities_are_open() -> None:
     assert {path for handler in ROUTES if handler.opt["scope"] == guards.OPEN for path in handler.paths} == {
         "/live",
         "/ready",
+        "/openapi.json",
+        "/v1/openapispec",
+        "/docs",
+        "/docs/show.js",
+        "/docs/swagger-ui-bundle.js",
+        "/docs/swagger-ui.css",
         "/v1/algorithms/{owner:str}/{name:str}/scm/webhook",
         "/v1/keys/exchange",
     }
