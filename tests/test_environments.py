@@ -238,6 +238,28 @@ def test_what_cannot_be_installed_is_named(workshop: Workshop, text: str, named:
     assert failed.value.path.endswith("requirements.txt")
 
 
+def test_an_index_that_denies_what_it_has_just_offered_is_asked_again(workshop: Workshop) -> None:
+    wheel, away = workshop.links / "leaf-2.0-py3-none-any.whl", workshop.home / "away"
+
+    def say(line: str) -> None:
+        workshop.lines.append(line)
+        if "virtual environment" in line:
+            wheel.rename(away)
+        if "asking again" in line:
+            away.rename(wheel)
+
+    made = make_environment(
+        workshop.requirements("leaf"),
+        root=workshop.root,
+        cache=workshop.home / "cache",
+        variables=workshop.variables,
+        say=say,
+    )
+    assert made.lock == "leaf==2.0\n"
+    assert sum("asking again" in line for line in workshop.lines) == 1
+    assert imported(made, "import leaf; print(leaf.version)") == "2.0"
+
+
 def test_a_file_that_is_no_text_is_refused(workshop: Workshop) -> None:
     path = workshop.home / "requirements.txt"
     path.write_bytes(b"\xff\xfe\x00")

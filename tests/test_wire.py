@@ -120,11 +120,11 @@ def test_a_moment_has_three_digits(value: datetime, shown: str) -> None:
 
 
 def test_a_fresh_algorithm_shows_no_more_than_is_known() -> None:
-    shown = wire.algorithm_object(algorithm(license="mit", other={"a": 1}))
+    shown = wire.algorithm_object(algorithm(license="mit", language="r"))
     assert set(shown) == {"id", "name", "details", "settings", "source", "resource_type", "self_link"}
     assert shown["details"] == {"label": "L", "summary": "S", "tagline": "T"}
     assert shown["settings"]["license"] == "mit"
-    assert shown["settings"]["other"] == {"a": 1}
+    assert shown["settings"]["language"] == "r"
     assert shown["settings"]["algorithm_callability"] == "private"
     assert shown["source"]["scm"]["id"] == "internal"
     assert shown["self_link"] == "/v1/algorithms/ann/sentiment"

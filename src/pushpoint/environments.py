@@ -56,6 +56,7 @@ _NO_WHEEL = re.compile(r"wheel|source distribution|building from source", re.IGN
 _MINORS = range(8, 15)
 """Of Python 3: the versions among which one is looked for that the requirements exist for."""
 _UNREACHABLE = re.compile(r"error sending request|request failed|dns error|network connectivity", re.IGNORECASE)
+_DENIED = re.compile(r"there\s+is\s+no\s+version\s+of\s+\S+==", re.IGNORECASE)
 _FACTS = """
 import json, sys, sysconfig
 print(json.dumps([getattr(sys, "_base_executable", sys.executable), sys.version, sysconfig.get_platform()]))
@@ -302,7 +303,17 @@ class _Uv:
         if chosen:
             options = ["--no-deps", "--python", str(interpreter(path)), *self._wheels]
             options += ["--link-mode", "copy"] if self.contained else []
-            self._run("pip", "install", *options, "--requirements", "-", given=chosen, writes=(path,))
+            for pause in (2.0, 5.0, 0.0):
+                try:
+                    self._run("pip", "install", *options, "--requirements", "-", given=chosen, writes=(path,))
+                    return
+                except RequirementsFailed as problem:
+                    # the machines behind an index do not all learn of a release at once
+                    if not (pause and _DENIED.search(problem.log)):
+                        raise
+                self.say("The package index denies a version that it has just offered; asking again")
+                time.sleep(pause)
+                options += [] if "UV_OFFLINE" in self.environment else ["--refresh"]
 
     @property
     def _wheels(self) -> Sequence[str]:

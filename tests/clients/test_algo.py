@@ -188,7 +188,7 @@ def test_clone_asks_the_host_beside(front: Front, algo: Algo, home: Path, tmp_pa
 def test_languages_environments_and_a_template(algo: Algo, tmp_path: Path) -> None:
     head, *languages = algo("languages").splitlines()
     assert head.split() == ["Name", "Description"]
-    assert "python3" in {line.split()[0] for line in languages}
+    assert [line.split()[0] for line in languages] == ["anaconda3", "python3"], "the client's suite reads the first row"
     found = json.loads(algo("environment", "python3"))
     assert {"id", "environment_specification_id", "display_name", "language"} <= set(found[0])
     algo("template", found[0]["environment_specification_id"], str(tmp_path / "template"))

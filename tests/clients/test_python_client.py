@@ -19,6 +19,7 @@ from tests.clients import load
 from tests.clients.front import Exchange, Front
 from tests.clients.table import ALGORITHM, reaches
 from tests.conftest import Platform, start_platform, stop_platform
+from tests.engines.conftest import eventually
 from tests.web.support import (
     commit_and_push,
     compile_head,
@@ -517,6 +518,7 @@ def test_errors_are_reported(client: Any) -> None:
     with pytest.raises(AlgorithmException):
         client.algo("ann/echo").pipe("raise")
     about = client.algo("ann/echo").get_algorithm_id()
+    eventually(lambda: client.get_algorithm_errors(about), 20)  # a call does not wait until its report is on disk
     for report in (client.get_algorithm_errors(about), client.get_user_errors("ann")):
         newest = report[0]
         assert (newest["username"], newest["algoname"], newest["error_type"]) == ("ann", "echo", "AlgorithmError")

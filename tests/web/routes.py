@@ -190,6 +190,8 @@ DEPLOYS = {
 OPEN = {
     ("GET", "/live"),
     ("GET", "/ready"),
+    *(("GET", path) for path in ("/openapi.json", "/v1/openapispec", "/docs", "/docs/show.js")),
+    *(("GET", path) for path in ("/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css")),
     ("POST", "/v1/keys/exchange"),  # shows the identity of a run of CI instead
     ("POST", "/v1/algorithms/{owner}/{name}/scm/webhook"),  # signed instead
     ("GET", "/v1/algorithm-environments/edge/environment-specifications/{specification}/template"),  # of anybody's

@@ -532,3 +532,17 @@ def test_who_may_clone_a_version(git: Git, versions: Versions) -> None:
         assert asked("versioned/0.1.0") == asked("versioned/0.1.*") == public
         assert asked("versioned/0.2.0") == asked(f"versioned/{versions.second}") == private
         assert asked("versioned") == 403, "the repository itself stays its owner's"
+
+
+def test_members_push_to_the_algorithms_of_their_organization(git: Git, tmp_path: Path) -> None:
+    admin = (git.platform.home / "admin-key").read_text().strip()
+    ask(git.platform, "POST", "/v1/organizations", b'{"org_name": "team", "org_label": "x"}', key=admin, headers=JSON)
+    assert ask(git.platform, "PUT", "/v1/organizations/team/members/bob", key=admin).status == 200
+    create(git.platform, "team/shared", key=git.bob)
+    clone = tmp_path / "clone"
+    assert run_git("clone", "--quiet", git.url("team/shared", git.bob, user="bob"), str(clone)).returncode == 0
+    made = commit(clone)
+    assert run_git("push", "--quiet", "origin", "HEAD:master", cwd=clone).returncode == 0
+    assert made in run_git("ls-remote", git.url("team/shared", git.bob)).stdout
+    carol = issue_key(git.platform, "carol")
+    assert "not found" in run_git("ls-remote", git.url("team/shared", carol)).stderr

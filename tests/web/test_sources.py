@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import pytest
 
-from pushpoint import git
+from pushpoint import git, wire
 from pushpoint.web.algorithms import source_url
 from tests.conftest import Platform, start_platform, stop_platform
 from tests.githost import Delivery, Fault, GitHost, github, github_push, gitlab_push
@@ -152,7 +152,7 @@ def test_an_algorithm_says_where_it_is_built_from_to_its_owner_alone(hosted: Hos
 
 def test_the_old_platforms_way_to_name_a_host(hosted: Hosted) -> None:
     for scm, host in (("github", "github.com"), ("gitlab", "gitlab.com"), ("bitbucket", "bitbucket.org")):
-        named = {"scm": scm, "repository_owner": "team", "repository_name": "code"}
+        named = wire.AskedSource(scm=scm, repository_owner="team", repository_name="code")
         assert str(source_url(named)) == f"https://{host}/team/code.git"
     sources: tuple[object, ...] = (
         {"scm": "subversion", "repository_owner": "team", "repository_name": "code"},

@@ -17,7 +17,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from pushpoint.errors import Conflict
 
 Database = Engine
 _counter = count(1)
@@ -79,9 +82,18 @@ def writing(database: Database, *, quietly: bool = False) -> Iterator[Connection
 
     Yields:
         A connection that holds the write lock.
+
+    Raises:
+        Conflict: What is written belongs to something that was deleted since it was read.
+        IntegrityError: It is in the way of what is there.
     """
-    with database.begin() as connection:
-        yield connection
+    try:
+        with database.begin() as connection:
+            yield connection
+    except IntegrityError as error:
+        if "FOREIGN KEY" not in str(error.orig):
+            raise
+        raise Conflict("what this belongs to was deleted meanwhile; look at it again") from error
     if not quietly:
         _changes[database] = next(_counter)
 

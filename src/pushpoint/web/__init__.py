@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import cast
 
 from litestar import Litestar, Router
 from litestar.di import Provide
+from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from pushpoint import wire
 from pushpoint.serving import Services
 from pushpoint.web import (
     account,
@@ -21,11 +24,13 @@ from pushpoint.web import (
     builds,
     calls,
     data,
+    description,
     environments,
     errors,
     git,
     guards,
     health,
+    openapi,
     organizations,
     publishers,
     releases,
@@ -43,6 +48,7 @@ _BY_ID = re.compile(r"/v1/algorithms/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12
 ROUTES = [
     health.live,
     health.ready,
+    *description.ROUTES,
     account.show,
     algorithms.create,
     algorithms.show,
@@ -134,10 +140,14 @@ def create_app(services: Services) -> ASGIApp:
     Returns:
         An application for HTTP alone.
     """
+    # through a router, which has all handlers of a path together: Litestar (2.25) wraps those that run in a thread
+    # once more for each that is added to their path later, and does not unwrap them as often
+    router = Router("/", route_handlers=ROUTES)
+    for route in router.routes:  # without its answers to OPTIONS, which know the first handler of a path alone
+        if isinstance(route, HTTPRoute):
+            route.route_handlers = [one for one in route.route_handlers if one.http_methods != {"OPTIONS"}]
     management = Litestar(
-        # through a router, which has all handlers of a path together: Litestar (2.25) wraps those that run in a thread
-        # once more for each that is added to their path later, and does not unwrap them as often
-        route_handlers=[Router("/", route_handlers=ROUTES)],
+        route_handlers=[router],
         guards=[guards.permit],
         dependencies={
             "services": Provide(lambda: services, sync_to_thread=False),
@@ -149,6 +159,7 @@ def create_app(services: Services) -> ASGIApp:
         logging_config=None,
     )
     guards.check_routes(management)
+    management.state.describe = cache(lambda: wire.encode(openapi.describe(ROUTES)))
     mounted = [(prefix.encode(), guards.insisting(make(services))) for prefix, make in MOUNTED.items()]
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:

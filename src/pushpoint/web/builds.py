@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, cast
 
 from litestar import get, post
 
 from pushpoint import wire
 from pushpoint.errors import InvalidRequest, NotFound
 from pushpoint.lifecycle import BuildState
-from pushpoint.names import is_commit
 from pushpoint.records import Actor
 from pushpoint.registry import builds, releases, repositories, sources
 from pushpoint.serving import Services
@@ -23,8 +22,8 @@ LARGEST_OFFSET = 1 << 40
 
 @post(f"{ROOT}/compile", opt={"scope": "manage", "deploys": True}, sync_to_thread=True, status_code=200)
 def compile_head(
-    services: Services, actor: Actor, owner: str, name: str, body: bytes, wait: bool = True
-) -> dict[str, Any]:
+    services: Services, actor: Actor, owner: str, name: str, body: Annotated[bytes, wire.Compile], wait: bool = True
+) -> wire.AlgorithmObject:
     """Build the head of the branch, or `commitSha`, and wait for it unless told not to.
 
     What is hosted elsewhere is fetched first, unless the commit is here already. A failed build answers 200 as well:
@@ -32,9 +31,7 @@ def compile_head(
     """
     algorithm = seen(services, actor, owner, name, own=True)
     repository = repositories.path(services.repositories, algorithm)
-    commit = wire.lenient(body).get("commitSha")
-    if commit is not None and (not isinstance(commit, str) or not is_commit(commit)):
-        raise InvalidRequest("`commitSha` is not a commit; push one and name it by its 40 digits")
+    commit = wire.asked(body, wire.Compile).get("commitSha")
     source = sources.find(services.database, algorithm)
     if source and not (commit and repositories.holds(repository, commit)):
         fetched = services.fetcher.fetch(algorithm)
@@ -50,7 +47,7 @@ def compile_head(
 @get(f"{ROOT}/builds", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def list_builds(
     services: Services, actor: Actor, owner: str, name: str, limit: int = 50, marker: str | None = None
-) -> dict[str, Any]:
+) -> wire.PageObject[wire.BuildObject]:
     """List the builds, newest first."""
     algorithm = seen(services, actor, owner, name, own=True)
 
@@ -61,7 +58,7 @@ def list_builds(
 
 
 @get(f"{ROOT}/builds/{{build_id:str}}", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
-def show(services: Services, actor: Actor, owner: str, name: str, build_id: str) -> dict[str, Any]:
+def show(services: Services, actor: Actor, owner: str, name: str, build_id: str) -> wire.BuildObject:
     """Show a build, named by its id or by its commit."""
     algorithm = seen(services, actor, owner, name, own=True)
     build = builds.of_commit(services.database, algorithm, build_id)
@@ -69,16 +66,14 @@ def show(services: Services, actor: Actor, owner: str, name: str, build_id: str)
 
 
 @get(f"{ROOT}/builds/{{build_id:str}}/logs", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
-def logs(
-    services: Services, actor: Actor, owner: str, name: str, build_id: str, offset: int | None = None
-) -> wire.LogView:
+def logs(services: Services, actor: Actor, owner: str, name: str, build_id: str, offset: int = -1) -> wire.LogView:
     """Read a build's log; with an offset in bytes, also while it grows."""
     algorithm = seen(services, actor, owner, name, own=True)
     build = builds.find(services.database, algorithm, build_id)
     finished = build.state is not BuildState.IN_PROGRESS
-    if offset is None and not finished:
+    if offset < 0 and not finished:
         raise NotFound(f"build {build_id} is not finished; wait, or give an offset to read what there is")
-    begin = min(max(0, offset or 0), LARGEST_OFFSET)
+    begin = min(max(0, offset), LARGEST_OFFSET)
     text = services.builder.read_log(build, offset=begin)
     return wire.LogView(logs=text.decode("utf-8", "replace"), next=begin + len(text), finished=finished)
 
@@ -94,16 +89,17 @@ def output(services: Services, actor: Actor, owner: str, name: str, build_id: st
 @get(f"{ROOT}/log", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def commits(
     services: Services, actor: Actor, owner: str, name: str, since: str | None = None, until: str | None = None
-) -> dict[str, Any]:
+) -> wire.Commits:
     """List the commits of the branch that is built, newest first, at most 1,000; `since` and `until` are dates."""
     algorithm = seen(services, actor, owner, name, own=True)
     repository = repositories.path(services.repositories, algorithm)
-    return {"commits": repositories.log(repository, since=_date(since), until=_date(until))}
+    found = repositories.log(repository, since=_date(since), until=_date(until))
+    return {"commits": cast("list[wire.CommitObject]", found)}
 
 
 def _date(text: str | None) -> datetime | None:
     try:
-        found = datetime.fromisoformat(text) if text else None
+        found = datetime.fromisoformat(text) if text is not None else None
         return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise InvalidRequest(f"{text!r} is not a date; write it as 2026-01-31 or 2026-01-31T12:00:00Z") from error

@@ -11,7 +11,6 @@ import gzip
 import io
 import tarfile
 from datetime import UTC, datetime
-from typing import Any
 
 from litestar import Response, get
 
@@ -32,7 +31,7 @@ _OLD = "/webapi/v1/algorithm-environments"
 
 
 @get(f"{_EDGE}/languages", opt={"scope": KNOWN}, sync_to_thread=False)
-def list_languages() -> list[dict[str, Any]]:
+def list_languages() -> list[wire.LanguageObject]:
     """List the languages."""
     return [wire.language_object(name, display) for name, display in LANGUAGES.items()]
 
@@ -42,7 +41,7 @@ def list_languages() -> list[dict[str, Any]]:
     opt={"scope": KNOWN},
     sync_to_thread=False,
 )
-def list_environments(services: Services, language: str) -> dict[str, Any]:
+def list_environments(services: Services, language: str) -> wire.Environments:
     """List the environments of a language; the second address is that of old scripts."""
     if language not in LANGUAGES:
         raise NotFound(f"there are no environments for {language!r}; choose one of {', '.join(LANGUAGES)}")
@@ -50,18 +49,22 @@ def list_environments(services: Services, language: str) -> dict[str, Any]:
 
 
 @get(f"{_OLD}/environments/current", opt={"scope": KNOWN}, sync_to_thread=False)
-def list_all(services: Services) -> list[dict[str, Any]]:
+def list_all(services: Services) -> list[wire.EnvironmentObject]:
     """List the environments of all languages, for old scripts."""
     return _environments(services, "python3")
 
 
 @get(f"{_OLD}/environments/available", opt={"scope": KNOWN}, sync_to_thread=False)
-def list_available() -> list[dict[str, Any]]:
+def list_available() -> list[wire.EnvironmentObject]:
     """List the environments that could be added from elsewhere: none; a platform offers what its machine has."""
     return []
 
 
-@get(f"{_EDGE}/environment-specifications/{{specification:str}}/template", opt={"scope": OPEN}, sync_to_thread=False)
+@get(
+    f"{_EDGE}/environment-specifications/{{specification:str}}/template",
+    opt={"scope": OPEN, "answers": {200: "application/gzip"}},
+    sync_to_thread=False,
+)
 def template(services: Services, specification: str) -> Response[bytes]:
     """Send the files of a new algorithm, as a compressed archive."""
     if specification.lower() not in {OLD_TEMPLATE, *(interpreter.id for interpreter in services.interpreters)}:
@@ -76,11 +79,11 @@ def template(services: Services, specification: str) -> Response[bytes]:
     return Response(archive.getvalue(), media_type="application/gzip")
 
 
-def _environments(services: Services, language: str) -> list[dict[str, Any]]:
+def _environments(services: Services, language: str) -> list[wire.EnvironmentObject]:
     return [_environment(interpreter, language) for interpreter in services.interpreters]
 
 
-def _environment(interpreter: Interpreter, language: str) -> dict[str, Any]:
+def _environment(interpreter: Interpreter, language: str) -> wire.EnvironmentObject:
     return wire.environment_object(
         id=interpreter.id,
         name=f"Python {interpreter.version}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict, cast
 from uuid import uuid4
 
 import structlog
@@ -59,6 +59,29 @@ _OF_ACCOUNTS: dict[tuple[str, type[errors.Error]], int] = {
 log = structlog.get_logger()
 
 
+class Told(TypedDict):
+    """What is told of an error; `error_type` is the class that our client raises."""
+
+    id: NotRequired[str]
+    code: NotRequired[int]
+    message: str
+    error_type: NotRequired[str]
+    reason: NotRequired[str]
+    deleted: NotRequired[int]
+
+
+class ErrorBody(TypedDict):
+    """The body of every answer that is an error."""
+
+    error: Told
+
+
+class NoSuchAlgorithmBody(TypedDict):
+    """The body of a 404 below `/v1/algorithms`."""
+
+    error: Literal["No such algorithm"]
+
+
 class BadPage(HTTPException):
     """A page that is not offered.
 
@@ -102,14 +125,15 @@ def envelope(error: errors.Error, path: str = "", **more: object) -> tuple[int, 
     status, code = status_of(error)
     code = _OF_ACCOUNTS.get((path.split("/")[2] if path.count("/") > 1 else "", type(error)), code)
     headers = {"content-type": "application/json"}
+    kind = type(error).__name__
     if status == 401:
         headers["www-authenticate"] = 'Basic realm="pushpoint"'
     if isinstance(error, errors.Unavailable) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after)))
-    found = {"id": str(uuid4()), "code": code, "message": str(error), "error_type": type(error).__name__} | more
+    told = cast("Told", {"id": str(uuid4()), "code": code, "message": str(error), "error_type": kind} | more)
     if isinstance(error, errors.RolloutFailed):
-        found["reason"] = error.reason
-    return status, headers, wire.encode({"error": found})
+        told["reason"] = error.reason
+    return status, headers, wire.encode(ErrorBody(error=told))
 
 
 def bug(error: Exception) -> tuple[int, dict[str, str], bytes]:

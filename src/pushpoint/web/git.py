@@ -19,7 +19,7 @@ from typing import cast
 
 from litestar.types import ASGIApp, HTTPScope, Receive, Send
 
-from pushpoint import git, packets
+from pushpoint import git, packets, wire
 from pushpoint.errors import InvalidName, InvalidRequest, NotFound, Refused
 from pushpoint.names import AlgorithmName, decode_path
 from pushpoint.records import Actor, Algorithm
@@ -39,6 +39,7 @@ _PATH = re.compile(
 _PUSH, _FETCH = "git-receive-pack", "git-upload-pack"
 _REF = re.compile(rb"refs/(heads|tags)/.+")
 _PIECE = 1 << 16
+_JSON = {"content-type": "application/json"}
 
 
 def application(services: Services) -> ASGIApp:
@@ -58,11 +59,24 @@ def application(services: Services) -> ASGIApp:
             raise NotFound("there is no such repository; its address is /git/OWNER/NAME.git")
         owner, name, selector, resource = found.groups()
         service = raw.query(request).get("service", "") if resource == "info/refs" else resource
+        method = "GET" if resource == "info/refs" else "POST"
+        if request["method"] != method:
+            await raw.answer(send, 405, _JSON | {"allow": method}, _error(f"git asks for this with {method}"))
+            return
+        if method == "POST" and raw.header(request, b"content-type") != f"application/x-{service}-request":
+            await raw.answer(
+                send, 415, _JSON, _error(f"415 unsupported content type; use application/x-{service}-request")
+            )
+            return
         may = "manage" if service == _PUSH else "view"
         if may not in actor.scopes:
             raise Refused(f"this key may not {may}; ask {actor.account.name} for one that may")
         which = AlgorithmName(owner, name)
         algorithm, repository = await asyncio.to_thread(_find, services, actor, which, selector)
+        if service not in {_PUSH, _FETCH}:
+            raise InvalidRequest(
+                f"service is {service[:40]!r}; use a git that says {_FETCH} or {_PUSH} (1.6.6 or newer)"
+            )
         if service == _PUSH and (
             elsewhere := await asyncio.to_thread(_pushed_elsewhere, services, algorithm, selector)
         ):
@@ -85,7 +99,7 @@ def application(services: Services) -> ASGIApp:
                 "GIT_HTTP_EXPORT_ALL": "1",
                 "PATH_INFO": f"/{repository.name}/{resource}",
                 "REQUEST_METHOD": request["method"],
-                "QUERY_STRING": f"service={service}" if service in {_PUSH, _FETCH} else "",
+                "QUERY_STRING": f"service={service}",
                 "CONTENT_TYPE": raw.header(request, b"content-type") or "",
                 "REMOTE_USER": actor.account.name,
                 "REMOTE_ADDR": "",
@@ -290,3 +304,7 @@ async def _head(process: asyncio.subprocess.Process) -> tuple[int, dict[str, str
     if not headers:
         raise InvalidRequest("git ended without an answer; try again")
     return status, headers
+
+
+def _error(message: str) -> bytes:
+    return wire.encode({"error": {"message": message}})

@@ -6,12 +6,12 @@ Source:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 from litestar import Response, delete, get, post, put
 
 from pushpoint import wire
-from pushpoint.errors import InvalidRequest, NotFound, Refused
+from pushpoint.errors import NotFound, Refused
 from pushpoint.records import Account, Actor
 from pushpoint.registry import accounts, keys, organizations
 from pushpoint.serving import Services
@@ -24,21 +24,18 @@ _DETAILS = ("org_label", "org_contact_name", "org_email", "org_url", "type_id")
 
 
 @get("/v1/organization/types", opt={"scope": KNOWN}, sync_to_thread=False)
-def types() -> list[dict[str, str]]:
+def types() -> list[wire.OrganizationType]:
     """List the types of organizations; here they make no difference."""
     return wire.ORGANIZATION_TYPES
 
 
 @post("/v1/organizations", opt={"scope": "admin"}, sync_to_thread=True, status_code=200)
-def create(services: Services, actor: Actor, body: bytes) -> dict[str, Any]:
+def create(services: Services, actor: Actor, body: Annotated[bytes, wire.NewOrganization]) -> wire.OrganizationObject:
     """Create an organization; the admin key's account is its first owner."""
-    asked = wire.lenient(body)
-    name = asked.get("org_name")
-    if not isinstance(name, str):
-        raise InvalidRequest("an organization needs an `org_name`; add it")
+    asked = wire.asked(body, wire.NewOrganization)
     account = accounts.create(
         services.database,
-        name,
+        asked["org_name"],
         is_organization=True,
         details=details(asked, _DETAILS),
         owner=actor.account,
@@ -48,7 +45,9 @@ def create(services: Services, actor: Actor, body: bytes) -> dict[str, Any]:
 
 
 @get("/v1/organizations", opt={"scope": "view or admin"}, sync_to_thread=True)
-def list_organizations(services: Services, actor: Actor, limit: int = 50, marker: str | None = None) -> dict[str, Any]:
+def list_organizations(
+    services: Services, actor: Actor, limit: int = 50, marker: str | None = None
+) -> wire.PageObject[wire.OrganizationObject]:
     """List the organizations that the key's account is in; with an admin key, all."""
 
     def find(limit: int, offset: int) -> list[Account]:
@@ -61,16 +60,19 @@ def list_organizations(services: Services, actor: Actor, limit: int = 50, marker
 
 
 @get(ROOT, opt={"scope": "view or admin"}, sync_to_thread=True)
-def show(services: Services, actor: Actor, organization: str) -> dict[str, Any]:
+def show(services: Services, actor: Actor, organization: str) -> wire.OrganizationObject:
     """Show an organization."""
     return wire.organization_object(_seen(services, actor, organization))
 
 
 @put(ROOT, opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
-def change(services: Services, actor: Actor, organization: str, body: bytes) -> None:
+def change(
+    services: Services, actor: Actor, organization: str, body: Annotated[bytes, wire.ChangeOrganization]
+) -> None:
     """Change what an organization says of itself."""
     account = _owned(services, actor, organization)
-    accounts.change(services.database, account, details(wire.lenient(body), _DETAILS), actor=actor.account.name)
+    asked = wire.asked(body, wire.ChangeOrganization)
+    accounts.change(services.database, account, details(asked, _DETAILS), actor=actor.account.name)
 
 
 @delete(ROOT, opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
@@ -80,19 +82,21 @@ def remove(services: Services, actor: Actor, organization: str) -> None:
 
 
 @get(f"{ROOT}/members", opt={"scope": "view or admin"}, sync_to_thread=True)
-def list_members(services: Services, actor: Actor, organization: str) -> dict[str, Any]:
+def list_members(services: Services, actor: Actor, organization: str) -> wire.PageObject[wire.MemberObject]:
     """List the members, and who of them are owners."""
     account = _seen(services, actor, organization)
     found = [wire.member_object(member) for member in organizations.every_member(services.database, account)]
     return wire.page(found, marker=None, link=None)
 
 
-@put(f"{ROOT}/members/{{username:str}}", opt={"scope": MANAGES}, sync_to_thread=True)
-def add_member(services: Services, actor: Actor, organization: str, username: str, body: bytes) -> Response[bytes]:
+@put(f"{ROOT}/members/{{username:str}}", opt={"scope": MANAGES, "answers": {200: None}}, sync_to_thread=True)
+def add_member(
+    services: Services, actor: Actor, organization: str, username: str, body: Annotated[bytes, wire.NewMember]
+) -> Response[bytes]:
     """Make a user a member, with `{"is_owner": true}` an owner; an empty 200, whether or not they were one."""
     account = _owned(services, actor, organization)
     member = accounts.find(services.database, username, is_organization=False)
-    is_owner = wire.lenient(body).get("is_owner") is True
+    is_owner = wire.asked(body, wire.NewMember).get("is_owner") is True
     organizations.add(services.database, account, member, is_owner=is_owner, actor=actor.account.name)
     # the Scala client takes 201, and the Python client any body, for a failure
     return Response(b"", status_code=200, media_type="application/json")
@@ -107,13 +111,15 @@ def remove_member(services: Services, actor: Actor, organization: str, username:
 
 
 @get(f"{ROOT}/keys", opt={"scope": MANAGES}, sync_to_thread=True)
-def list_keys(services: Services, actor: Actor, organization: str) -> dict[str, Any]:
+def list_keys(services: Services, actor: Actor, organization: str) -> wire.PageObject[wire.KeyObject]:
     """List the keys that belong to the organization itself."""
     return keys_of(services, _owned(services, actor, organization))
 
 
 @post(f"{ROOT}/keys", opt={"scope": MANAGES}, sync_to_thread=True, status_code=200)
-def issue_key(services: Services, actor: Actor, organization: str, body: bytes) -> dict[str, Any]:
+def issue_key(
+    services: Services, actor: Actor, organization: str, body: Annotated[bytes, wire.AskedKey]
+) -> wire.KeyObject:
     """Make a key that belongs to the organization itself; it is shown this once."""
     return issued(services, actor, _owned(services, actor, organization), body)
 

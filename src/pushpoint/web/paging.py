@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from pushpoint import wire
 from pushpoint.web.errors import BadPage
 
 LARGEST = 1000
+T = TypeVar("T")
 
 
 def paged(
-    path: str, limit: int, marker: str | None, find: Callable[[int, int], list[Any]], show: Callable[[Any], Any]
-) -> dict[str, Any]:
+    path: str, limit: int, marker: str | None, find: Callable[[int, int], list[Any]], show: Callable[[Any], T]
+) -> wire.PageObject[T]:
     """Find one page and show it.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
 
 import structlog
 from litestar import delete, get, post
@@ -28,7 +29,9 @@ def list_publishers(services: Services, actor: Actor, owner: str, name: str) -> 
 
 
 @post(f"{ROOT}/publishers", opt={"scope": "manage"}, sync_to_thread=True, status_code=201)
-def add(services: Services, actor: Actor, owner: str, name: str, body: bytes) -> wire.PublisherView:
+def add(
+    services: Services, actor: Actor, owner: str, name: str, body: Annotated[bytes, wire.NewPublisher]
+) -> wire.PublisherView:
     """Trust runs of CI to deploy the algorithm without a key; the same again is the same publisher."""
     algorithm = seen(services, actor, owner, name, own=True)
     asked = wire.decode(body, wire.NewPublisher)
@@ -61,7 +64,7 @@ def remove(services: Services, actor: Actor, owner: str, name: str, publisher_id
     status_code=200,
     request_max_body_size=2 * LARGEST_TOKEN,
 )
-def exchange(services: Services, body: bytes) -> wire.ExchangedKey:
+def exchange(services: Services, body: Annotated[bytes, wire.Exchange]) -> wire.ExchangedKey:
     """Give a run of CI, for its identity token, a key of 15 minutes that deploys one algorithm."""
     asked = wire.decode(body, wire.Exchange)
     name = algorithm_name(asked.algorithm)

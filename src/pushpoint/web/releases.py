@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
 from litestar import get, post
@@ -10,11 +10,10 @@ from litestar import get, post
 from pushpoint import wire
 from pushpoint.errors import AlreadyExists, InvalidRequest, NotFound, Refused
 from pushpoint.lifecycle import BuildState, DeploymentState
-from pushpoint.names import is_commit
 from pushpoint.records import Actor, Algorithm, Build, Release
 from pushpoint.registry import algorithms, builds, deployments, releases
 from pushpoint.serving import Services
-from pushpoint.web.algorithms import ROOT, callability, sample_input, seen
+from pushpoint.web.algorithms import ROOT, sample_input, seen
 from pushpoint.web.paging import paged
 
 
@@ -28,7 +27,7 @@ def list_versions(
     marker: str | None = None,
     callable: str | None = None,
     published: str | None = None,
-) -> dict[str, Any]:
+) -> wire.PageObject[wire.AlgorithmObject]:
     """List versions: to the owner all builds that succeeded, else what is published.
 
     `callable=false` means what is published privately, `callable=true` publicly, and `published=true` either (Node
@@ -59,7 +58,7 @@ def list_versions(
 
 
 @get(f"{ROOT}/versions/{{selector:str}}", opt={"scope": "call or view", "deploys": True}, sync_to_thread=True)
-def show_version(services: Services, actor: Actor, owner: str, name: str, selector: str) -> dict[str, Any]:
+def show_version(services: Services, actor: Actor, owner: str, name: str, selector: str) -> wire.AlgorithmObject:
     """Show one version, by commit or by number."""
     algorithm = seen(services, actor, owner, name)
     is_owner = algorithms.owns(actor, algorithm)
@@ -74,18 +73,21 @@ def show_version(services: Services, actor: Actor, owner: str, name: str, select
     status_code=200,
 )
 def publish(
-    services: Services, actor: Actor, owner: str, name: str, body: bytes, roll_out: bool = True
-) -> dict[str, Any]:
+    services: Services,
+    actor: Actor,
+    owner: str,
+    name: str,
+    body: Annotated[bytes, wire.Publish],
+    roll_out: bool = True,
+) -> wire.AlgorithmObject:
     """Publish the last successful build, or that of `git_hash`, and make it live unless told not to.
 
     The singular path is the Node and Java clients'. Old clients know no rollout: what they publish is live.
     """
     algorithm = seen(services, actor, owner, name, own=True)
-    asked = wire.lenient(body)
-    settings, info = asked.get("settings") or {}, asked.get("version_info") or {}
-    if not isinstance(settings, dict) or not isinstance(info, dict):
-        raise InvalidRequest("`settings` and `version_info` are objects; see the HTTP reference")
-    asked_for = callability(settings)
+    asked = wire.asked(body, wire.Publish)
+    info = asked.get("version_info") or {}
+    asked_for = (asked.get("settings") or {}).get("algorithm_callability")
     if asked_for and actor.limit:
         raise Refused(f"this key may not say who may call algo://{algorithm.name}; use a key of {owner}'s")
     build = _build_to_publish(services, algorithm, info.get("git_hash"))
@@ -95,9 +97,9 @@ def publish(
         actor,
         algorithm,
         build,
-        part=str(info.get("version_type") or "minor").lower(),
+        part=(info.get("version_type") or "minor").lower(),
         is_public=(asked_for or algorithm.settings.get("algorithm_callability")) == "public",
-        notes=str(info.get("release_notes") or ""),
+        notes=info.get("release_notes") or "",
         sample_input=sample if sample is not None else algorithm.sample_input,
     )
     if asked_for:
@@ -110,7 +112,7 @@ def publish(
 @get(f"{ROOT}/releases", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def list_releases(
     services: Services, actor: Actor, owner: str, name: str, limit: int = 50, marker: str | None = None
-) -> dict[str, Any]:
+) -> wire.PageObject[wire.ReleaseView]:
     """List the releases, highest version first."""
     algorithm = seen(services, actor, owner, name, own=True)
     live = deployments.live(services.database, algorithm)
@@ -142,7 +144,7 @@ def live(services: Services, actor: Actor, owner: str, name: str) -> wire.Deploy
 @get(f"{ROOT}/deployments", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
 def list_deployments(
     services: Services, actor: Actor, owner: str, name: str, limit: int = 50, marker: str | None = None
-) -> dict[str, Any]:
+) -> wire.PageObject[wire.DeploymentView]:
     """List the deployments, newest first: what was live when, and who put it there."""
     algorithm = seen(services, actor, owner, name, own=True)
     live = deployments.live(services.database, algorithm)
@@ -160,12 +162,12 @@ def list_deployments(
 
 
 @post(f"{ROOT}/deployments", opt={"scope": "manage", "deploys": True}, sync_to_thread=True, status_code=202)
-def roll_out(services: Services, actor: Actor, owner: str, name: str, body: bytes) -> wire.DeploymentView:
+def roll_out(
+    services: Services, actor: Actor, owner: str, name: str, body: Annotated[bytes, wire.RollOut]
+) -> wire.DeploymentView:
     """Begin to make a release live; the same `deploy_id` again answers the same deployment."""
     algorithm = seen(services, actor, owner, name, own=True)
     asked = wire.decode(body, wire.RollOut)
-    if not 1 <= len(asked.deploy_id) <= 100:
-        raise InvalidRequest("`deploy_id` has 1 to 100 characters")
     build = releases.resolve(services.database, algorithm, asked.version, is_owner=True)
     release = releases.of_build(services.database, build)
     if release is None:
@@ -182,14 +184,12 @@ def show_deployment(services: Services, actor: Actor, owner: str, name: str, dep
     return wire.deployment_view(found, live=deployments.live(services.database, algorithm))
 
 
-def _build_to_publish(services: Services, algorithm: Algorithm, commit: object) -> Build:
+def _build_to_publish(services: Services, algorithm: Algorithm, commit: str | None) -> Build:
     if commit is None:
         build = builds.last_succeeded(services.database, algorithm)
         if build is None:
             raise InvalidRequest(f"algo://{algorithm.name} has no successful build; compile it first")
     else:
-        if not isinstance(commit, str) or not is_commit(commit):
-            raise InvalidRequest("`git_hash` is not a commit of 40 digits; take it from the build")
         build = builds.of_commit(services.database, algorithm, commit)
         if build is None or build.state is not BuildState.SUCCEEDED:
             raise InvalidRequest(f"commit {commit} has no successful build; compile it first")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated
 
 from litestar import get, post
 
 from pushpoint import wire
 from pushpoint.errors import InvalidRequest, NotFound, Refused
+from pushpoint.names import check_name
 from pushpoint.records import Actor, Insight
 from pushpoint.registry import algorithms, reports
 from pushpoint.serving import Services
@@ -24,7 +25,7 @@ MOST, LONGEST_KEY, LONGEST_VALUE = 100, 100, 1000
 
 
 @get(f"{ROOT}/errors", opt={"scope": "view"}, sync_to_thread=True)
-def of_algorithm(services: Services, actor: Actor, owner: str, name: str) -> list[dict[str, Any]]:
+def of_algorithm(services: Services, actor: Actor, owner: str, name: str) -> list[wire.ErrorObject]:
     """List the calls of an algorithm that failed in the last 7 days, at most 200."""
     algorithm = seen(services, actor, owner, name, own=True)
     found = reports.failed_calls(services.database, algorithm.name.owner, algorithm_id=algorithm.id)
@@ -36,16 +37,16 @@ def of_algorithm(services: Services, actor: Actor, owner: str, name: str) -> lis
     opt={"scope": "view"},
     sync_to_thread=True,
 )
-def of_owner(services: Services, actor: Actor, account: str) -> list[dict[str, Any]]:
+def of_owner(services: Services, actor: Actor, account: str) -> list[wire.ErrorObject]:
     """List the failed calls of all of an owner's algorithms; those of others, and of nobody, are none."""
     # none, and no 404: the Python client's suite asks for names that nobody has
-    if account not in actor.owners or not actor.may_touch_all:
+    if check_name("account", account) not in actor.owners or not actor.may_touch_all:
         return []
     return [wire.error_object(one) for one in reports.failed_calls(services.database, account)]
 
 
 @get(f"{ROOT}/insights", opt={"scope": "view"}, sync_to_thread=True)
-def insights(services: Services, actor: Actor, owner: str, name: str) -> list[dict[str, Any]]:
+def insights(services: Services, actor: Actor, owner: str, name: str) -> list[wire.InsightObject]:
     """List what an algorithm reported of its calls in the last 30 days, at most 1,000."""
     algorithm = seen(services, actor, owner, name, own=True)
     return [
@@ -60,7 +61,7 @@ def insights(services: Services, actor: Actor, owner: str, name: str) -> list[di
 
 
 @post("/v1/insights", opt={"scope": "call"}, sync_to_thread=True, status_code=200)
-def report(services: Services, actor: Actor, body: bytes) -> dict[str, str]:
+def report(services: Services, actor: Actor, body: Annotated[bytes, list[wire.NewInsight]]) -> wire.Status:
     """Take what an algorithm reports of its call: `[{"insight_key": ..., "insight_value": ...}]`."""
     if actor.through is None:
         raise Refused("only a running algorithm reports insights; call `report_insights` in its `apply`")

@@ -6,8 +6,6 @@ Source:
 
 from __future__ import annotations
 
-from typing import Any
-
 from litestar import get
 
 from pushpoint import wire
@@ -16,14 +14,14 @@ from pushpoint.web.guards import KNOWN
 
 
 @get("/v1/scms", opt={"scope": KNOWN}, sync_to_thread=False)
-def list_scms() -> dict[str, Any]:
+def list_scms() -> wire.PageObject[wire.ScmObject]:
     """List `internal`, the platform itself, and `github`; what else `source.scm` takes is shown by its name."""
     # the generated client refuses a whole list in which it does not know one provider
     return wire.page([wire.scm_object(name) for name in ("internal", "github")], marker=None, link=None)
 
 
 @get("/v1/scms/{scm_id:str}", opt={"scope": KNOWN}, sync_to_thread=False)
-def show(scm_id: str) -> dict[str, Any]:
+def show(scm_id: str) -> wire.ScmObject:
     """Show a git host."""
     return wire.scm_object(_known(scm_id))
 

@@ -6,7 +6,7 @@ Source:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 from litestar import delete, get, post, put
 
@@ -20,28 +20,27 @@ from pushpoint.web.guards import KNOWN
 
 
 @get("/v1/secret-provider", opt={"scope": KNOWN}, sync_to_thread=False)
-def providers() -> list[dict[str, Any]]:
+def providers() -> list[wire.SecretProvider]:
     """List what keeps secrets: the platform itself."""
     return [wire.SECRET_PROVIDER]
 
 
 @get(f"{ROOT}/secrets", opt={"scope": "view"}, sync_to_thread=True)
-def list_secrets(services: Services, actor: Actor, owner: str, name: str) -> dict[str, Any]:
+def list_secrets(services: Services, actor: Actor, owner: str, name: str) -> wire.Secrets:
     """List the secrets of an algorithm, without their values."""
     algorithm = seen(services, actor, owner, name, own=True)
     found = [wire.secret_object(one) for one in secrets.of_algorithm(services.database, algorithm)]
     # the Python client reads the one, the specification says the other
-    return wire.page(found, marker=None, link=None) | {"secrets": found}
+    return {"results": found, "secrets": found, "marker": None, "next_link": None}
 
 
 @post(f"{ROOT}/secrets", opt={"scope": "manage"}, sync_to_thread=True, status_code=200)
-def add(services: Services, actor: Actor, owner: str, name: str, body: bytes) -> dict[str, Any]:
+def add(
+    services: Services, actor: Actor, owner: str, name: str, body: Annotated[bytes, wire.NewSecret]
+) -> wire.SecretObject:
     """Give an algorithm a secret, which is in its workers' environment under `secret_key`."""
     algorithm = seen(services, actor, owner, name, own=True)
-    asked = wire.lenient(body)
-    variable, value = asked.get("secret_key"), asked.get("secret_value")
-    if not isinstance(variable, str) or not isinstance(value, str):
-        raise InvalidRequest("a secret needs a `secret_key`, the name of the variable, and a `secret_value`; add them")
+    asked = wire.asked(body, wire.NewSecret)
     if asked.get("owner_id") not in {None, "", algorithm.id}:
         raise InvalidRequest("`owner_id` is another algorithm's; leave it out")
     made = secrets.put(
@@ -49,24 +48,29 @@ def add(services: Services, actor: Actor, owner: str, name: str, body: bytes) ->
         services.vault,
         actor,
         algorithm,
-        variable=variable,
-        value=value,
-        label=str(asked.get("short_name") or ""),
-        description=str(asked.get("description") or ""),
+        variable=asked["secret_key"],
+        value=asked["secret_value"],
+        label=asked.get("short_name") or "",
+        description=asked.get("description") or "",
     )
     services.pools.renew(algorithm)
     return wire.secret_object(made)
 
 
 @put(f"{ROOT}/secrets/{{secret_id:str}}", opt={"scope": "manage"}, sync_to_thread=True)
-def change(services: Services, actor: Actor, owner: str, name: str, secret_id: str, body: bytes) -> dict[str, Any]:
+def change(
+    services: Services,
+    actor: Actor,
+    owner: str,
+    name: str,
+    secret_id: str,
+    body: Annotated[bytes, wire.ChangeSecret],
+) -> wire.SecretObject:
     """Replace a secret's value, its description, or both."""
     algorithm = seen(services, actor, owner, name, own=True)
     secret = secrets.find(services.database, algorithm, secret_id)
-    asked = wire.lenient(body)
+    asked = wire.asked(body, wire.ChangeSecret)
     value, description = asked.get("secret_value"), asked.get("description")
-    if not isinstance(value, str | None) or not isinstance(description, str | None):
-        raise InvalidRequest("`secret_value` and `description` are texts; leave out what stays")
     secrets.change(services.database, services.vault, actor, secret, value=value, description=description)
     services.pools.renew(algorithm)
     return wire.secret_object(secrets.find(services.database, algorithm, secret_id))

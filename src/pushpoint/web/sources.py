@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import secrets
 from concurrent.futures import Future, wait
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs
 
 from litestar import Request, Response, delete, get, post
@@ -28,6 +28,7 @@ LARGEST_DELIVERY = 5 << 20
 """Bytes. GitHub's deliveries may be larger, but those of a push are not unless it has thousands of commits."""
 PATIENCE = 8.0
 """Seconds that a delivery waits for its fetch; GitHub gives up after 10."""
+DELIVERY = ("X-Hub-Signature-256", "X-GitHub-Event", "X-Gitlab-Token", "X-Gitlab-Event")
 _PUSHES = {"push", "Push Hook"}
 
 
@@ -39,7 +40,9 @@ def show(services: Services, actor: Actor, owner: str, name: str) -> wire.Source
 
 
 @put_(f"{ROOT}/source", opt={"scope": "manage"}, sync_to_thread=True)
-def put(services: Services, actor: Actor, owner: str, name: str, body: bytes) -> wire.SourceView:
+def put(
+    services: Services, actor: Actor, owner: str, name: str, body: Annotated[bytes, wire.SetSource]
+) -> wire.SourceView:
     """Build an algorithm from a repository on a git host; the webhook's secret is shown when it is new."""
     algorithm = seen(services, actor, owner, name, own=True)
     asked = wire.decode(body, wire.SetSource)
@@ -82,29 +85,27 @@ def reset(services: Services, actor: Actor, owner: str, name: str) -> wire.Commi
 
 
 @get(f"{ROOT}/scm/status", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
-def status(services: Services, actor: Actor, owner: str, name: str) -> dict[str, Any]:
+def status(services: Services, actor: Actor, owner: str, name: str) -> wire.SourceStatus:
     """Look whether the platform can fetch an algorithm's source, and say where its webhook goes."""
     algorithm = seen(services, actor, owner, name, own=True)
     source = sources.find(services.database, algorithm)
     if source is None:
-        return {"scm_connection_status": "active"}
+        return wire.SourceStatus(scm_connection_status="active")
     found, why = services.fetcher.status(source)
-    return {
-        "scm_connection_status": found,
-        "repository_webhook_url": _webhook_url(services, algorithm),
-        "message": why,
-    }
+    return wire.SourceStatus(
+        scm_connection_status=found, repository_webhook_url=_webhook_url(services, algorithm), message=why
+    )
 
 
 @post(
     f"{ROOT}/scm/webhook",
-    opt={"scope": "open"},
+    opt={"scope": "open", "answers": {202: wire.Ignored, 204: None}, "headers": DELIVERY},
     sync_to_thread=True,
     request_max_body_size=LARGEST_DELIVERY,
 )
 def webhook(
     services: Services, request: Request[Any, Any, Any], owner: str, name: str, body: bytes
-) -> Response[dict[str, str] | None]:
+) -> Response[wire.Ignored | None]:
     """Take a git host's delivery: 204 fetched and building, 202 ignored. Its signature is the key.
 
     Source:
@@ -113,12 +114,12 @@ def webhook(
     headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in request.scope["headers"]}
     algorithm = _signed(services, owner, name, headers, body)
     if why := _reason_to_ignore(services, algorithm, headers, body):
-        return Response({"ignored": why}, status_code=202)
+        return Response(wire.Ignored(ignored=why), status_code=202)
     delivery = (
         headers.get("x-github-delivery") or headers.get("x-gitlab-event-uuid") or hashlib.sha256(body).hexdigest()
     )
     if not sources.is_first(services.database, algorithm, delivery):
-        return Response({"ignored": "this delivery was seen before"}, status_code=202)
+        return Response(wire.Ignored(ignored="this delivery was seen before"), status_code=202)
 
     def forget_if_failed(fetched: Future[str]) -> None:  # so that the host may deliver it again
         if not fetched.cancelled() and fetched.exception():

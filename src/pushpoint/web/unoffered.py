@@ -7,6 +7,7 @@ from litestar.handlers.http_handlers import HTTPRouteHandler
 
 from pushpoint import wire
 from pushpoint.web.algorithms import ROOT
+from pushpoint.web.errors import ErrorBody
 from pushpoint.web.guards import KNOWN
 
 _TOKENS = "a token for a git host is set on the algorithm: PUT /v1/algorithms/OWNER/NAME/source"
@@ -45,7 +46,7 @@ _METHODS = [HttpMethod.GET, HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, H
 def _handler(path: str, reason: str) -> HTTPRouteHandler:
     error = {"code": 5005, "message": f"not offered: {reason}", "error_type": "NotFound"}
 
-    @route(path, http_method=_METHODS, opt={"scope": KNOWN}, sync_to_thread=False)
+    @route(path, http_method=_METHODS, opt={"scope": KNOWN, "answers": {501: ErrorBody}}, sync_to_thread=False)
     def refuse() -> Response[bytes]:
         return Response(wire.encode({"error": error}), status_code=501, media_type="application/json")
 

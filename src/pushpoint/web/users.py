@@ -6,37 +6,38 @@ Source:
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from litestar import delete, get, post, put
 
 from pushpoint import wire
 from pushpoint.errors import AlreadyExists, InvalidRequest, NotFound, Refused
+from pushpoint.names import check_name
 from pushpoint.records import SCOPES, Account, Actor
 from pushpoint.registry import accounts, algorithms, keys
 from pushpoint.serving import Services
 from pushpoint.web.paging import paged
 
 MANAGES = "manage or admin"
-_LONGEST = 300
 _DETAILS = ("email", "fullname", "company_name", "company_role")
 
 
 @post("/v1/users", opt={"scope": "admin"}, sync_to_thread=True, status_code=200)
-def create(services: Services, actor: Actor, body: bytes) -> dict[str, Any]:
+def create(services: Services, actor: Actor, body: Annotated[bytes, wire.NewUser]) -> wire.UserObject:
     """Create a user; with `password` they can use git without a key. A `passwordHash` is not kept."""
-    asked = wire.lenient(body)
-    name = asked.get("username")
-    if not isinstance(name, str):
-        raise InvalidRequest("a user needs a `username`; add it")
+    asked = wire.asked(body, wire.NewUser)
+    name, password = asked["username"], asked.get("password")
     account = accounts.create(services.database, name, details=details(asked, _DETAILS), actor=actor.account.name)
-    if asked.get("password"):
-        accounts.set_password(services.database, account, str(asked["password"]), actor=actor.account.name)
+    if password:
+        accounts.set_password(services.database, account, password, actor=actor.account.name)
     return wire.user_object(account)
 
 
 @get("/v1/users", opt={"scope": "admin"}, sync_to_thread=True)
-def list_users(services: Services, actor: Actor, limit: int = 50, marker: str | None = None) -> dict[str, Any]:
+def list_users(
+    services: Services, actor: Actor, limit: int = 50, marker: str | None = None
+) -> wire.PageObject[wire.UserObject]:
     """List the users."""
 
     def find(limit: int, offset: int) -> list[Account]:
@@ -46,24 +47,24 @@ def list_users(services: Services, actor: Actor, limit: int = 50, marker: str | 
 
 
 @get("/v1/users/{username:str}", opt={"scope": "view or admin"}, sync_to_thread=True)
-def show(services: Services, actor: Actor, username: str) -> dict[str, Any]:
+def show(services: Services, actor: Actor, username: str) -> wire.UserObject:
     """Show a user."""
     return wire.user_object(user(services, actor, username))
 
 
 @put("/v1/users/{username:str}", opt={"scope": MANAGES}, sync_to_thread=True)
-def change(services: Services, actor: Actor, username: str, body: bytes) -> dict[str, Any]:
+def change(services: Services, actor: Actor, username: str, body: Annotated[bytes, wire.ChangeUser]) -> wire.UserObject:
     """Change what a user says of themselves."""
     account = user(services, actor, username)
-    asked = wire.lenient(body)
-    if asked.get("username", account.name) != account.name:
+    asked = wire.asked(body, wire.ChangeUser)
+    if asked.get("username") not in {None, account.name}:
         raise InvalidRequest("a user's name stays; leave `username` out, or repeat it")  # code 3007 of old
     accounts.change(services.database, account, details(asked, _DETAILS), actor=actor.account.name)
     return wire.user_object(accounts.find(services.database, account.name))
 
 
 @put("/v1/users/{username:str}/password", opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
-def set_password(services: Services, actor: Actor, username: str, body: bytes) -> None:
+def set_password(services: Services, actor: Actor, username: str, body: Annotated[bytes, wire.NewPassword]) -> None:
     """Give a user a password for git, with `{"password": ...}`."""
     account = user(services, actor, username)
     accounts.set_password(
@@ -80,23 +81,23 @@ def remove(services: Services, actor: Actor, username: str) -> None:
 @get("/v1/users/{username:str}/algorithms", opt={"scope": "call or view"}, sync_to_thread=True)
 def list_algorithms(
     services: Services, actor: Actor, username: str, limit: int = 50, marker: str | None = None
-) -> dict[str, Any]:
+) -> wire.PageObject[wire.AlgorithmObject]:
     """List the algorithms of a user or an organization that the key may see."""
 
     def find(limit: int, offset: int) -> list[Any]:
-        return algorithms.of_owner(services.database, actor, username, limit=limit, offset=offset)
+        return algorithms.of_owner(services.database, actor, check_name("user", username), limit=limit, offset=offset)
 
     return paged(f"/v1/users/{username}/algorithms", limit, marker, find, wire.algorithm_object)
 
 
 @get("/v1/users/{username:str}/keys", opt={"scope": MANAGES}, sync_to_thread=True)
-def list_keys(services: Services, actor: Actor, username: str) -> dict[str, Any]:
+def list_keys(services: Services, actor: Actor, username: str) -> wire.PageObject[wire.KeyObject]:
     """List a user's keys: what they are good for, and when each was last used; never the keys themselves."""
     return keys_of(services, user(services, actor, username))
 
 
 @post("/v1/users/{username:str}/keys", opt={"scope": MANAGES}, sync_to_thread=True, status_code=200)
-def issue_key(services: Services, actor: Actor, username: str, body: bytes) -> dict[str, Any]:
+def issue_key(services: Services, actor: Actor, username: str, body: Annotated[bytes, wire.AskedKey]) -> wire.KeyObject:
     """Make a key for a user; it is shown this once."""
     return issued(services, actor, user(services, actor, username), body)
 
@@ -121,23 +122,16 @@ def user(services: Services, actor: Actor, username: str) -> Account:
     return accounts.find(services.database, username, is_organization=False)
 
 
-def details(asked: dict[str, Any], names: tuple[str, ...]) -> dict[str, object]:
+def details(asked: Mapping[str, object], names: tuple[str, ...]) -> dict[str, object]:
     """Pick what an account says of itself out of a request.
 
     Returns:
         The texts that are there.
-
-    Raises:
-        InvalidRequest: One of them is not a text, or is too long.
     """
-    found = {name: asked[name] for name in names if asked.get(name) is not None}
-    for name, value in found.items():
-        if not isinstance(value, str) or len(value) > _LONGEST:
-            raise InvalidRequest(f"`{name}` is a text of at most {_LONGEST} characters; shorten it")
-    return found
+    return {name: asked[name] for name in names if asked.get(name) is not None}
 
 
-def keys_of(services: Services, account: Account) -> dict[str, Any]:
+def keys_of(services: Services, account: Account) -> wire.PageObject[wire.KeyObject]:
     """Show the keys of an account.
 
     Returns:
@@ -148,7 +142,7 @@ def keys_of(services: Services, account: Account) -> dict[str, Any]:
     return wire.page(found, marker=None, link=None)
 
 
-def issued(services: Services, actor: Actor, account: Account, body: bytes) -> dict[str, Any]:
+def issued(services: Services, actor: Actor, account: Account, body: bytes) -> wire.KeyObject:
     """Make a key that can do no more than the one that asks for it.
 
     Returns:
@@ -157,7 +151,7 @@ def issued(services: Services, actor: Actor, account: Account, body: bytes) -> d
     Raises:
         Refused: It could do more.
     """
-    asked = wire.new_key(wire.lenient(body))
+    asked = wire.new_key(wire.asked(body, wire.AskedKey))
     if "admin" not in actor.scopes:
         if not actor.may_touch_all or "admin" in asked.scopes or not asked.scopes & SCOPES <= actor.scopes:
             raise Refused("a key cannot make one that may do more than itself; use one that may, or an admin key")
@@ -171,4 +165,6 @@ def issued(services: Services, actor: Actor, account: Account, body: bytes) -> d
         patterns=asked.patterns,
         actor=actor.account.name,
     )
-    return wire.key_object(made) | {"api_key": key}
+    shown = wire.key_object(made)
+    shown["api_key"] = key
+    return shown

@@ -1,4 +1,4 @@
-"""The old platform's shapes, as plain dictionaries.
+"""The old platform's shapes, as plain dictionaries, each beside the function that builds it.
 
 What is absent must be absent, and each oddity names the client that needs it.
 """
@@ -6,6 +6,7 @@ What is absent must be absent, and each oddity names the client that needs it.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Generic, Literal, NotRequired, TypedDict, TypeVar, cast
 from uuid import NAMESPACE_URL, uuid5
 
 from pushpoint.lifecycle import BuildState
@@ -18,7 +19,18 @@ from pushpoint.records import (
     Release,
     Secret,
 )
-from pushpoint.wire.codec import JSON, encode
+from pushpoint.wire.asked import AskedDetails, AskedSettings
+from pushpoint.wire.codec import encode
+
+One = TypeVar("One")
+
+
+class PageObject(TypedDict, Generic[One]):
+    """One page of a list."""
+
+    marker: str | None
+    next_link: str | None
+    results: list[One]
 
 
 def moment(value: datetime) -> str:
@@ -34,13 +46,32 @@ def moment(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
-def build_object(build: Build) -> dict[str, JSON]:
+class BuildVersion(TypedDict):
+    """The version that a build was published as."""
+
+    semantic_version: str
+
+
+class BuildObject(TypedDict):
+    """A build."""
+
+    build_id: str
+    status: BuildState
+    commit_sha: str
+    started_at: str
+    finished_at: NotRequired[str]
+    resource_type: Literal["algorithm_build"]
+    sandbox: NotRequired[str]
+    version_info: NotRequired[BuildVersion]
+
+
+def build_object(build: Build) -> BuildObject:
     """Show a build (platform API, section 2.5).
 
     Returns:
         Its shape on the wire.
     """
-    found = {
+    found: BuildObject = {
         "build_id": build.id,
         "status": build.state,
         "commit_sha": build.commit,
@@ -54,7 +85,7 @@ def build_object(build: Build) -> dict[str, JSON]:
     return found
 
 
-_SETTINGS: dict[str, JSON] = {
+_SETTINGS: AskedSettings = {
     "algorithm_callability": "private",
     "source_visibility": "closed",
     "license": "apl",
@@ -72,11 +103,20 @@ SCMS = {
     "gitlab": "https://gitlab.com",
     "bitbucket": "https://bitbucket.org",
 }
-
 """The old platform's names of git hosts, and where those are."""
 
 
-def scm_object(name: str) -> dict[str, JSON]:
+class ScmObject(TypedDict):
+    """A git host."""
+
+    id: str
+    name: str
+    provider: str
+    default: bool
+    enabled: bool
+
+
+def scm_object(name: str) -> ScmObject:
     """Show a git host (platform API, section 2.11).
 
     Returns:
@@ -85,7 +125,16 @@ def scm_object(name: str) -> dict[str, JSON]:
     return {"id": name, "name": name, "provider": name, "default": name == "internal", "enabled": True}
 
 
-def source_object(source: AlgorithmSource | None) -> dict[str, JSON]:
+class SourceObject(TypedDict):
+    """Where an algorithm is built from; the webhook's secret is there once, when it was made."""
+
+    scm: ScmObject
+    repository_url: NotRequired[str]
+    branch: NotRequired[str]
+    repository_webhook_secret: NotRequired[str]
+
+
+def source_object(source: AlgorithmSource | None) -> SourceObject:
     """Show where an algorithm is built from, inside its object.
 
     Returns:
@@ -94,8 +143,42 @@ def source_object(source: AlgorithmSource | None) -> dict[str, JSON]:
     if source is None:
         return {"scm": scm_object("internal")}
     name = next((name for name, url in SCMS.items() if url == f"https://{source.url.host}"), "git")
-    found = {"scm": scm_object(name), "repository_url": str(source.url)}
-    return found | ({"branch": source.branch} if source.branch else {})
+    found: SourceObject = {"scm": scm_object(name), "repository_url": str(source.url)}
+    if source.branch:
+        found["branch"] = source.branch
+    return found
+
+
+class VersionInfo(TypedDict):
+    """What is said of a version."""
+
+    git_hash: str
+    version_uuid: str
+    semantic_version: NotRequired[str]
+    release_notes: NotRequired[str]
+    sample_input: NotRequired[str]
+
+
+class Compilation(TypedDict):
+    """What came of a build."""
+
+    successful: bool
+    output: str
+
+
+class AlgorithmObject(TypedDict):
+    """An algorithm, or one version of it."""
+
+    id: str
+    name: str
+    details: AskedDetails
+    settings: AskedSettings
+    source: SourceObject
+    resource_type: Literal["algorithm"]
+    self_link: str
+    build: NotRequired[BuildObject]
+    version_info: NotRequired[VersionInfo]
+    compilation: NotRequired[Compilation]
 
 
 def algorithm_object(
@@ -105,7 +188,7 @@ def algorithm_object(
     release: Release | None = None,
     log: str | None = None,
     source: AlgorithmSource | None = None,
-) -> dict[str, JSON]:
+) -> AlgorithmObject:
     """Show an algorithm, or one version of it (platform API, section 2.2).
 
     Args:
@@ -118,11 +201,11 @@ def algorithm_object(
     Returns:
         Its shape on the wire; what is unknown is left out.
     """
-    found: dict[str, JSON] = {
+    found: AlgorithmObject = {
         "id": algorithm.id,
         "name": algorithm.name.name,
         "details": {"label": algorithm.label, "summary": algorithm.summary, "tagline": algorithm.tagline},
-        "settings": _SETTINGS | algorithm.settings,
+        "settings": cast("AskedSettings", _SETTINGS | algorithm.settings),
         "source": source_object(source),
         "resource_type": "algorithm",
         "self_link": f"/v1/algorithms/{algorithm.name}",
@@ -130,11 +213,11 @@ def algorithm_object(
     if build:
         found["build"] = build_object(build)
         found["self_link"] += f"/versions/{build.commit}"
-        info: dict[str, JSON] = {"git_hash": build.commit, "version_uuid": build.id}
+        info: VersionInfo = {"git_hash": build.commit, "version_uuid": build.id}
         if algorithm.sample_input:
             info["sample_input"] = algorithm.sample_input
         if release:
-            info |= {"semantic_version": str(release.version), "release_notes": release.notes}
+            info["semantic_version"], info["release_notes"] = str(release.version), release.notes
             found["build"]["version_info"] = {"semantic_version": str(release.version)}
         found["version_info"] = info
     if build and log is not None:
@@ -142,7 +225,22 @@ def algorithm_object(
     return found
 
 
-SECRET_PROVIDER: dict[str, JSON] = {
+class SecretProvider(TypedDict):
+    """What keeps secrets."""
+
+    id: str
+    name: str
+    description: str
+    moduleName: str
+    factoryClassName: str
+    interfaceVersion: str
+    isEnabled: bool
+    isDefault: bool
+    created: str
+    modified: str
+
+
+SECRET_PROVIDER: SecretProvider = {
     "id": str(uuid5(NAMESPACE_URL, "pushpoint:secret-provider")),
     "name": "internal",
     "description": "Sealed by the platform itself",
@@ -154,11 +252,33 @@ SECRET_PROVIDER: dict[str, JSON] = {
     "created": "1970-01-01T00:00:00.000Z",
     "modified": "1970-01-01T00:00:00.000Z",
 }
-
 """The one thing that keeps secrets, in the shape that the Python client takes the first id of."""
 
 
-def secret_object(secret: Secret) -> dict[str, JSON]:
+class SecretObject(TypedDict):
+    """A secret, without its value."""
+
+    id: str
+    short_name: str
+    description: str
+    secret_key: str
+    owner_type: Literal["algorithm"]
+    owner_id: str
+    provider_id: str
+    created: str
+    modified: str
+
+
+class Secrets(TypedDict):
+    """The secrets of an algorithm, twice: the specification says `results`, the Python client reads `secrets`."""
+
+    marker: None
+    next_link: None
+    results: list[SecretObject]
+    secrets: list[SecretObject]
+
+
+def secret_object(secret: Secret) -> SecretObject:
     """Show a secret, without its value (platform API, section 2.7).
 
     Returns:
@@ -177,7 +297,37 @@ def secret_object(secret: Secret) -> dict[str, JSON]:
     }
 
 
-def error_object(failed: FailedCall) -> dict[str, JSON]:
+class ErrorObject(TypedDict):
+    """A failed call; the time is in milliseconds since 1970."""
+
+    created_at: int
+    request_id: str
+    username: str
+    algoname: str
+    algoversion: str
+    input: str
+    error: str
+    error_type: str
+    billable_to: str
+    worker: str
+
+
+class CommitObject(TypedDict):
+    """A commit of the branch that is built (platform API, section 2.1)."""
+
+    id: str
+    short_message: str
+    message: str
+    author: str
+
+
+class Commits(TypedDict):
+    """Commits, newest first."""
+
+    commits: list[CommitObject]
+
+
+def error_object(failed: FailedCall) -> ErrorObject:
     """Show a failed call (platform API, section 2.8).
 
     Returns:
@@ -197,11 +347,19 @@ def error_object(failed: FailedCall) -> dict[str, JSON]:
     }
 
 
-def language_object(name: str, display_name: str) -> dict[str, JSON]:
+class LanguageObject(TypedDict):
+    """A language; `configuration` is JSON as text."""
+
+    name: str
+    display_name: str
+    configuration: str
+
+
+def language_object(name: str, display_name: str) -> LanguageObject:
     """Show a language (platform API, section 2.9).
 
     Returns:
-        Its shape on the wire; `configuration` is JSON as text.
+        Its shape on the wire.
     """
     told = {
         "display_name": display_name,
@@ -211,13 +369,31 @@ def language_object(name: str, display_name: str) -> dict[str, JSON]:
     return {"name": name, "display_name": display_name, "configuration": encode(told).decode()}
 
 
+class EnvironmentObject(TypedDict):
+    """An environment, which is its own specification."""
+
+    id: str
+    environment_specification_id: str
+    display_name: str
+    description: str
+    created_at: str
+    language: LanguageObject
+    machine_type: Literal["CPU"]
+
+
+class Environments(TypedDict):
+    """The environments of a language."""
+
+    environments: list[EnvironmentObject]
+
+
 def environment_object(
-    *, id: str, name: str, description: str, created: datetime, language: dict[str, JSON]
-) -> dict[str, JSON]:
+    *, id: str, name: str, description: str, created: datetime, language: LanguageObject
+) -> EnvironmentObject:
     """Show an environment (platform API, section 2.9).
 
     Returns:
-        Its shape on the wire; it is its own specification.
+        Its shape on the wire.
     """
     return {
         "id": id,
@@ -230,7 +406,15 @@ def environment_object(
     }
 
 
-def file_object(file: File) -> dict[str, JSON]:
+class FileObject(TypedDict):
+    """A file in a listing."""
+
+    filename: str
+    last_modified: str
+    size: int
+
+
+def file_object(file: File) -> FileObject:
     """Show a file in a listing (platform API, section 3.2).
 
     Returns:
@@ -239,7 +423,7 @@ def file_object(file: File) -> dict[str, JSON]:
     return {"filename": file.name, "last_modified": moment(file.modified), "size": file.blob.size}
 
 
-def page(results: list[JSON], *, marker: str | None, link: str | None) -> dict[str, JSON]:
+def page(results: list[One], *, marker: str | None, link: str | None) -> PageObject[One]:
     """Show one page of a list.
 
     Returns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Literal, NotRequired, TypedDict, cast
 from uuid import NAMESPACE_URL, uuid5
 
 from pushpoint.errors import InvalidRequest
@@ -15,7 +15,7 @@ from pushpoint.records import (
     Key,
     Member,
 )
-from pushpoint.wire.codec import JSON, convert
+from pushpoint.wire.asked import AskedKey, Password
 from pushpoint.wire.legacy import moment
 
 
@@ -42,7 +42,10 @@ class MemberView:
     """A member of an organization."""
 
     username: str
+    role: Literal["owner", "member"]
     is_owner: bool
+    user_link: str
+    resource_type: Literal["organization_member"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,7 @@ class SecretView:
 class NewPassword:
     """Ask for a password for git."""
 
-    password: str
+    password: Password
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,17 @@ class NewKey:
     label: str
     scopes: frozenset[str]
     patterns: tuple[str, ...]
+
+
+class Permissions(TypedDict):
+    """What a key is good for, in the old platform's words."""
+
+    allow_data: bool
+    allow_data_write: bool
+    allow_algo: bool
+    allow_web_algo: bool
+    allow_algo_management: bool
+    algo_acl: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +97,7 @@ class KeyView:
     created_at: str
     last_used_at: str | None = None
     api_key: str | None = None
-    permissions: dict[str, Any]
+    permissions: Permissions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,25 +109,69 @@ class AccountView:
     organizations: list[str] = field(default_factory=list)
 
 
-def user_object(account: Account) -> dict[str, JSON]:
+class UserObject(TypedDict):
+    """A user."""
+
+    id: str
+    username: str
+    email: str
+    fullname: str
+    company_name: NotRequired[str]
+    company_role: NotRequired[str]
+    self_link: str
+    resource_type: Literal["user"]
+
+
+def user_object(account: Account) -> UserObject:
     """Show a user (platform API, section 2.10).
 
     Returns:
         Its shape on the wire.
     """
     found = {"id": account.id, "username": account.name, "email": "", "fullname": ""} | dict(account.details)
-    return found | {"self_link": f"/v1/users/{account.name}", "resource_type": "user"}
+    return cast("UserObject", found | {"self_link": f"/v1/users/{account.name}", "resource_type": "user"})
 
 
-ORGANIZATION_TYPES = [
+class OrganizationType(TypedDict):
+    """A type of organizations."""
+
+    id: str
+    name: str
+
+
+ORGANIZATION_TYPES: list[OrganizationType] = [
     {"id": str(uuid5(NAMESPACE_URL, f"pushpoint:organization-type:{name}")), "name": name}
     for name in ("basic", "legacy", "pro")
 ]
-
 """The old platform's types; its clients look up an id by name before they create an organization."""
 
 
-def organization_object(account: Account) -> dict[str, JSON]:
+class OrganizationObject(TypedDict):
+    """An organization."""
+
+    id: str
+    org_name: str
+    org_label: str
+    org_contact_name: str
+    org_email: str
+    org_url: str
+    type_id: str
+    created_at: str
+    self_link: str
+    resource_type: Literal["organization"]
+
+
+class MemberObject(TypedDict):
+    """Who is in an organization."""
+
+    username: str
+    role: Literal["owner", "member"]
+    is_owner: bool
+    user_link: str
+    resource_type: Literal["organization_member"]
+
+
+def organization_object(account: Account) -> OrganizationObject:
     """Show an organization (platform API, section 2.10).
 
     Returns:
@@ -130,10 +188,10 @@ def organization_object(account: Account) -> dict[str, JSON]:
         "created_at": moment(account.created),
     }
     links = {"self_link": f"/v1/organizations/{account.name}", "resource_type": "organization"}
-    return found | dict(account.details) | links
+    return cast("OrganizationObject", found | dict(account.details) | links)
 
 
-def member_object(member: Member) -> dict[str, JSON]:
+def member_object(member: Member) -> MemberObject:
     """Show a member of an organization (the old platform's description, OrganizationMember).
 
     Returns:
@@ -148,29 +206,27 @@ def member_object(member: Member) -> dict[str, JSON]:
     }
 
 
-def new_key(asked: dict[str, JSON]) -> NewKey:
+def new_key(asked: AskedKey) -> NewKey:
     """Read what a key is to be good for: our `scopes`, or the old platform's `permissions` (section 2.10).
 
     Returns:
         What is asked for; without either, a key for everything but accounts.
 
     Raises:
-        InvalidRequest: It cannot be read, or asks for what is not offered.
+        InvalidRequest: It asks for what is not offered.
     """
-    label, scopes, patterns = asked.get("key_label") or "", asked.get("scopes"), asked.get("patterns")
-    old = asked.get("permissions") or {}
-    if not isinstance(old, dict) or not isinstance(label, str):
-        raise InvalidRequest("`permissions` is an object and `key_label` a text; see the HTTP reference")
+    scopes, patterns, old = asked.get("scopes"), asked.get("patterns"), asked.get("permissions") or {}
     if old.get("allow_web_algo") or old.get("referer_host"):
         raise InvalidRequest("keys for web pages are not offered; leave `allow_web_algo` and `referer_host` out")
     if scopes is None and asked.get("key_type") == "PlatformAdminKey":
         scopes = ["admin"]
     elif scopes is None and old:
-        given = [scope for scope, names in _PERMISSIONS.items() if any(old.get(name) for name in names)]
-        scopes = given
-    patterns = patterns if patterns is not None else old.get("algo_acl")
-    found = {"label": label, "scopes": sorted(EVERYDAY) if scopes is None else scopes}
-    return convert(found | {"patterns": patterns or [ANY_ALGORITHM]}, NewKey)
+        scopes = [scope for scope, names in _PERMISSIONS.items() if any(old.get(name) for name in names)]
+    return NewKey(
+        label=asked.get("key_label") or "",
+        scopes=EVERYDAY if scopes is None else frozenset(scopes),
+        patterns=tuple((old.get("algo_acl") if patterns is None else patterns) or [ANY_ALGORITHM]),
+    )
 
 
 _PERMISSIONS = {
@@ -181,7 +237,23 @@ _PERMISSIONS = {
 }
 
 
-def key_object(key: Key, *, used: datetime | None = None) -> dict[str, JSON]:
+class KeyObject(TypedDict):
+    """A key; with itself when it was just made, and with the time of its last use when it was used."""
+
+    id: str
+    username: str
+    owner_name: str
+    key_label: str
+    key_type: Literal["PlatformAdminKey", "ManagementKey", "AlgorithmKey"]
+    api_key_mask: str
+    created_at: str
+    scopes: list[str]
+    permissions: Permissions
+    last_used_at: NotRequired[str]
+    api_key: NotRequired[str]
+
+
+def key_object(key: Key, *, used: datetime | None = None) -> KeyObject:
     """Show a key, without itself (platform API, section 2.10).
 
     Args:
@@ -192,10 +264,10 @@ def key_object(key: Key, *, used: datetime | None = None) -> dict[str, JSON]:
         Its shape on the wire, with ours beside it: `id`, `scopes`, `last_used_at`.
     """
     last = used or key.last_used
-    kind = (
+    kind: Literal["PlatformAdminKey", "ManagementKey", "AlgorithmKey"] = (
         "PlatformAdminKey" if "admin" in key.scopes else "ManagementKey" if "manage" in key.scopes else "AlgorithmKey"
     )
-    found = {
+    found: KeyObject = {
         "id": key.id,
         "username": key.owner,
         "owner_name": key.owner,
@@ -213,4 +285,6 @@ def key_object(key: Key, *, used: datetime | None = None) -> dict[str, JSON]:
             "algo_acl": list(key.patterns),
         },
     }
-    return found | ({"last_used_at": moment(last)} if last else {})
+    if last:
+        found["last_used_at"] = moment(last)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, Generic
+from typing import Annotated, Any, Generic, TypedDict
 
 import msgspec
 
@@ -82,7 +82,7 @@ class RollOut:
     """Ask for a release to be made live."""
 
     version: str
-    deploy_id: str
+    deploy_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     is_rollback: bool = False
 
 
@@ -119,7 +119,9 @@ class Exchange:
     """Ask for a key, with the identity that CI gave: a token, and the algorithm as OWNER/NAME."""
 
     token: str
-    algorithm: str
+    algorithm: Annotated[
+        str, msgspec.Meta(pattern=r"^(algo://)?[a-zA-Z][a-zA-Z0-9_]{0,29}/[a-zA-Z][a-zA-Z0-9_]{0,29}$")
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +170,28 @@ class SourceStatus:
 
     scm_connection_status: str
     message: str = ""
+    repository_webhook_url: str | None = None
+
+
+class Ignored(TypedDict):
+    """Why a delivery of a git host changed nothing."""
+
+    ignored: str
+
+
+class Status(TypedDict):
+    """How it is, in a word."""
+
+    status: str
+
+
+class InsightObject(TypedDict):
+    """What an algorithm reported of a call."""
+
+    created_at: str
+    request_id: str
+    insight_key: str
+    insight_value: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,199 @@
+"""What the old platform's clients send, each request as one shape. Reading and describing use the same.
+
+What is null counts as left out, and what is not named here is not looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Required, TypedDict, TypeVar
+
+from msgspec import Meta
+
+from pushpoint.records import EVERYDAY
+from pushpoint.wire.codec import decode
+
+Shape = TypeVar("Shape")
+Name = Annotated[str, Meta(pattern=r"^[a-zA-Z][a-zA-Z0-9_]{0,29}$")]
+Password = Annotated[str, Meta(min_length=12, max_length=200)]
+_Text = Annotated[str, Meta(max_length=10_000)] | None
+_Line = Annotated[str, Meta(max_length=300)] | None
+_Commit = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}$")]
+Pattern = Annotated[
+    str, Meta(pattern=r"^algo://(\*|[A-Za-z][A-Za-z0-9_]{0,29}/(\*|[A-Za-z][A-Za-z0-9_]{0,29}(/\*)?))$")
+]
+_SCOPES = {"anyOf": [{"items": {"enum": sorted(EVERYDAY)}}, {"const": ["admin"]}]}
+_Refused = Annotated[bool, Meta(extra_json_schema={"enum": [False]})] | None
+"""Takes any truth value, of which one is not offered."""
+
+
+class AskedDetails(TypedDict, total=False):
+    """What people are told of an algorithm."""
+
+    label: _Text
+    summary: _Text
+    tagline: _Text
+
+
+class AskedSettings(TypedDict, total=False):
+    """Settings of an algorithm; the environment may be one that is not known."""
+
+    algorithm_callability: Literal["public", "private"] | None
+    source_visibility: Literal["open", "closed"] | None
+    license: Literal["apl", "apache2", "gpl3", "mit"] | None
+    network_access: Literal["isolated", "full"] | None
+    pipeline_enabled: bool | None
+    insights_enabled: bool | None
+    royalty_microcredits: int | None
+    algorithm_environment: _Line
+    package_set: _Line
+    environment: _Line
+    language: _Line
+
+
+class AskedVersion(TypedDict, total=False):
+    """What is said of a version; the samples are texts, or JSON."""
+
+    release_notes: str | None
+    sample_input: Any
+    sample_output: Any
+    git_hash: _Commit | None
+
+
+class AskedPublication(AskedVersion, total=False):
+    """What is said of a version that is to be published; case makes no difference to its type."""
+
+    version_type: Annotated[str, Meta(extra_json_schema={"enum": ["", "major", "minor", "revision", "patch"]})] | None
+
+
+class AskedSource(TypedDict, total=False):
+    """Where an algorithm is to be built from, as the old platform's clients name it."""
+
+    scm: str | None
+    repository_owner: str | None
+    repository_name: str | None
+    existing_repository_name: str | None
+
+
+class NewAlgorithm(TypedDict, total=False):
+    """Ask for an algorithm (platform API, section 2.3)."""
+
+    name: Required[Name]
+    details: AskedDetails | None
+    settings: AskedSettings | None
+    version_info: AskedVersion | None
+    source: AskedSource | None
+
+
+class ChangeAlgorithm(TypedDict, total=False):
+    """Ask for other details, settings or samples (section 2.4)."""
+
+    details: AskedDetails | None
+    settings: AskedSettings | None
+    version_info: AskedVersion | None
+
+
+class Compile(TypedDict, total=False):
+    """Ask for a build (section 2.5)."""
+
+    commitSha: _Commit | None
+
+
+class Publish(TypedDict, total=False):
+    """Ask for a version (section 2.6)."""
+
+    settings: AskedSettings | None
+    version_info: AskedPublication | None
+
+
+class NewSecret(TypedDict, total=False):
+    """Ask for a secret to be kept (section 2.7)."""
+
+    secret_key: Required[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]]
+    secret_value: Required[str]
+    short_name: str | None
+    description: str | None
+    owner_id: str | None
+
+
+class ChangeSecret(TypedDict, total=False):
+    """Ask for another value, another description, or both (section 2.7)."""
+
+    secret_value: str | None
+    description: str | None
+
+
+class _UserDetails(TypedDict, total=False):
+    email: _Line
+    fullname: _Line
+    company_name: _Line
+    company_role: _Line
+
+
+class ChangeUser(_UserDetails, total=False):
+    """What a user says of themselves (section 2.10)."""
+
+    username: str | None
+
+
+class NewUser(_UserDetails, total=False):
+    """Ask for a user (section 2.10)."""
+
+    username: Required[Name]
+    password: Password | None
+
+
+class ChangeOrganization(TypedDict, total=False):
+    """What an organization says of itself (section 2.10)."""
+
+    org_label: _Line
+    org_contact_name: _Line
+    org_email: _Line
+    org_url: _Line
+    type_id: _Line
+
+
+class NewOrganization(ChangeOrganization, total=False):
+    """Ask for an organization (section 2.10)."""
+
+    org_name: Required[Name]
+
+
+class NewMember(TypedDict, total=False):
+    """Ask for a user to be in an organization."""
+
+    is_owner: bool | None
+
+
+class AskedPermissions(TypedDict, total=False):
+    """What a key is to be good for, in the old platform's words (section 2.10)."""
+
+    allow_algo: bool | None
+    allow_algo_management: bool | None
+    allow_data: bool | None
+    allow_data_write: bool | None
+    allow_web_algo: _Refused
+    referer_host: Annotated[str, Meta(extra_json_schema={"maxLength": 0})] | None
+    algo_acl: Annotated[list[Pattern], Meta(max_length=100)] | None
+
+
+class AskedKey(TypedDict, total=False):
+    """Ask for a key, with our `scopes` and `patterns` or the old platform's `permissions` (section 2.10)."""
+
+    key_label: Annotated[str, Meta(max_length=100)] | None
+    key_type: str | None
+    scopes: Annotated[list[str], Meta(extra_json_schema=_SCOPES)] | None
+    patterns: Annotated[list[Pattern], Meta(min_length=1, max_length=100)] | None
+    permissions: AskedPermissions | None
+
+
+def asked(body: bytes, shape: type[Shape]) -> Shape:
+    """Read a management request's body; old clients send an empty one where they have nothing to say.
+
+    Returns:
+        What is asked for.
+
+    Raises:
+        InvalidRequest: The body is not such JSON; the message names the place.
+    """
+    text = body.strip()
+    return decode(b"{}" if text in {b"", b"[]"} else text, shape)  # an empty list is the R client's empty object
