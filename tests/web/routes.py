@@ -127,13 +127,9 @@ RAW = [
     ("GET", "/git/{owner}/{name}.git/info/refs?service=git-upload-pack", "view"),
     ("GET", "/git/{owner}/{name}.git/info/refs?service=git-receive-pack", "manage"),
     ("GET", "/git/{owner}/{name}.git/info/refs", "view"),
-    ("HEAD", "/git/{owner}/{name}.git/info/refs?service=git-upload-pack", "view"),
-    ("HEAD", "/git/{owner}/{name}.git/info/refs?service=git-receive-pack", "manage"),
-    ("HEAD", "/git/{owner}/{name}.git/info/refs", "view"),
     ("POST", "/git/{owner}/{name}.git/git-upload-pack", "view"),
     ("POST", "/git/{owner}/{name}.git/git-receive-pack", "manage"),
     ("GET", "/git/{owner}/{name}/{commit}.git/info/refs?service=git-upload-pack", "view"),
-    ("HEAD", "/git/{owner}/{name}/{commit}.git/info/refs?service=git-upload-pack", "view"),
     ("POST", "/git/{owner}/{name}/{commit}.git/git-upload-pack", "view"),
 ]
 ALL = MANAGEMENT + RAW + UNOFFERED
@@ -178,10 +174,8 @@ DEPLOYS = {
     ("PUT", "/v1/data/{owner}/{collection}/file.txt"): 409,  # it holds other bytes, and a deploy only adds
     ("GET", "/git/{owner}/{name}.git/info/refs?service=git-upload-pack"): 200,
     ("GET", "/git/{owner}/{name}.git/info/refs?service=git-receive-pack"): 200,
-    ("HEAD", "/git/{owner}/{name}.git/info/refs?service=git-upload-pack"): 200,
-    ("HEAD", "/git/{owner}/{name}.git/info/refs?service=git-receive-pack"): 200,
+    ("GET", "/git/{owner}/{name}.git/info/refs"): 400,  # without a service that is git's old protocol
     ("GET", "/git/{owner}/{name}/{commit}.git/info/refs?service=git-upload-pack"): 200,
-    ("HEAD", "/git/{owner}/{name}/{commit}.git/info/refs?service=git-upload-pack"): 200,
     ("POST", "/git/{owner}/{name}/{commit}.git/git-upload-pack"): 200,
     ("POST", "/git/{owner}/{name}.git/git-upload-pack"): 200,
     ("POST", "/git/{owner}/{name}.git/git-receive-pack"): 200,
