@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator
 
 from pushpoint.web import MOUNTED, ROUTES
 from tests.conftest import Platform
+from tests.web.routes import RAW
 from tests.web.support import JSON, ask, create
-from tests.web.test_auth import RAW
 
 METHODS = {"get", "head", "post", "put", "patch", "delete"}
 
