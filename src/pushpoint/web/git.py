@@ -63,16 +63,16 @@ def application(services: Services) -> ASGIApp:
         if request["method"] != method:
             await raw.answer(send, 405, _JSON | {"allow": method}, _error(f"git asks for this with {method}"))
             return
-        if method == "POST" and raw.header(request, b"content-type") != f"application/x-{service}-request":
-            await raw.answer(
-                send, 415, _JSON, _error(f"415 unsupported content type; use application/x-{service}-request")
-            )
-            return
         may = "manage" if service == _PUSH else "view"
         if may not in actor.scopes:
             raise Refused(f"this key may not {may}; ask {actor.account.name} for one that may")
         which = AlgorithmName(owner, name)
         algorithm, repository = await asyncio.to_thread(_find, services, actor, which, selector)
+        if method == "POST" and raw.header(request, b"content-type") != f"application/x-{service}-request":
+            await raw.answer(
+                send, 415, _JSON, _error(f"415 unsupported content type; use application/x-{service}-request")
+            )
+            return
         if service not in {_PUSH, _FETCH}:
             raise InvalidRequest(
                 f"service is {service[:40]!r}; use a git that says {_FETCH} or {_PUSH} (1.6.6 or newer)"
