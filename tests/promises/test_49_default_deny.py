@@ -316,7 +316,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         with writing(found) as connection:
             deployer = keys.issue_limited(connection, team.id, publisher, limit, now=datetime.now(UTC))
         revoked, made = keys.issue(found, actor.account, label="x")
-        keys.revoke(found, actor.account, made.id, actor="anna")
+        keys.revoke(found, actor.account, made.id, actor=actor)
     walking = World(
         platform,
         {

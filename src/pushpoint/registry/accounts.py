@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import re
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ from pushpoint.registry.history import record
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 200
 """Characters."""
 _SALT = 16
+KEY = re.compile(r"sim[A-Za-z0-9]{25}")
+"""What a key looks like."""
 
 
 def create(
@@ -175,13 +178,36 @@ def set_password(database: Database, account: Account, password: str, *, actor: 
     Raises:
         InvalidRequest: It is too short, or too long.
     """
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise InvalidRequest(f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters; choose another")
+    check_password(password)
     salt = secrets.token_bytes(_SALT)
     kept = base64.b64encode(salt + _hash(password, salt)).decode()
     with writing(database) as connection:
         connection.execute(update(accounts).where(accounts.c.id == account.id).values(password=kept))
         record(connection, actor, "account.password", account.name)
+
+
+def check_password(password: str) -> None:
+    """Insist on a password that is long enough, and cannot be taken for a key.
+
+    Raises:
+        InvalidRequest: It is not.
+    """
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD or KEY.fullmatch(password):
+        raise InvalidRequest(
+            f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters, and does not look like a key; "
+            "choose another"
+        )
+
+
+def present(database: Database, account: Account) -> Account | None:
+    """Look an account up again: what was deleted is not what has its name now.
+
+    Returns:
+        The account, or none if it is gone.
+    """
+    with reading(database) as connection:
+        row = connection.execute(select(accounts).where(accounts.c.id == account.id)).mappings().first()
+    return account_of(row) if row else None
 
 
 def with_password(database: Database, name: str, password: str) -> Account | None:

@@ -29,7 +29,7 @@ from pushpoint.databases.tables import (
 )
 from pushpoint.errors import AlreadyExists, NotFound, Refused
 from pushpoint.names import AlgorithmName, check_name
-from pushpoint.records import Actor, Algorithm
+from pushpoint.records import ANY_ALGORITHM, Actor, Algorithm
 from pushpoint.registry.history import record
 
 
@@ -164,10 +164,14 @@ def of_owner(database: Database, actor: Actor, owner: str, *, limit: int, offset
     page = select(algorithms.c.name).where(whose).order_by(algorithms.c.name).limit(limit).offset(offset)
     if owner not in actor.owners:
         page = page.where(algorithms.c.is_public.is_(True))
+    if not {ANY_ALGORITHM, f"algo://{owner}/*"} & set(actor.patterns):
+        parts = (pattern.removeprefix("algo://").split("/") for pattern in actor.patterns)
+        page = page.where(algorithms.c.name.in_([name for account, name, *_ in parts if account == owner]))
+    if actor.limit:
+        page = page.where(algorithms.c.id == actor.limit.algorithm_id)
     with reading(database) as connection:
         rows = connection.execute(_select().where(whose, algorithms.c.name.in_(page)).order_by(algorithms.c.name))
-        found = [_algorithm(row) for row in rows.mappings()]
-    return [one for one in found if actor.may_touch(one.name)]
+        return [_algorithm(row) for row in rows.mappings()]
 
 
 def remove(database: Database, actor: Actor, algorithm: Algorithm) -> list[str]:

@@ -120,14 +120,17 @@ def newest_first(database: Database, algorithm: Algorithm, *, limit: int, offset
         return [build_of(row) for row in rows]
 
 
-def ids(database: Database, algorithm: Algorithm) -> list[str]:
-    """List the builds of an algorithm by id alone.
+def ids(database: Database, algorithm: Algorithm | None = None) -> set[str]:
+    """List the builds of an algorithm, or of all, by id alone.
 
     Returns:
         The ids.
     """
+    which = select(builds.c.id)
+    if algorithm:
+        which = which.where(builds.c.algorithm_id == algorithm.id)
     with reading(database) as connection:
-        return list(connection.execute(select(builds.c.id).where(builds.c.algorithm_id == algorithm.id)).scalars())
+        return set(connection.execute(which).scalars())
 
 
 def commits(database: Database) -> set[tuple[str, str]]:

@@ -45,7 +45,7 @@ def create_collection(database: Database, actor: Actor, path: DataPath, *, read:
         Refused: The key is limited and asks for other readers.
     """
     _own(actor, path)
-    if actor.limit and read != OWN_ALGORITHMS:
+    if (actor.limit or actor.through) and read != OWN_ALGORITHMS:
         raise Refused(f"this key may not say who may read {path}; leave the access list out")
     if not path.collection or path.file:
         raise InvalidRequest(f"{path} is not a collection; name it data://OWNER/COLLECTION")
@@ -72,10 +72,10 @@ def share(database: Database, actor: Actor, path: DataPath, read: str) -> None:
 
     Raises:
         InvalidRequest: `path` is not one of a collection that can be shared, or `read` is no kind of reader.
-        Refused: The key is limited.
+        Refused: The key is limited, or it is an algorithm that asks: what it opened would stay open after its call.
     """
     _own(actor, path)
-    if actor.limit:
+    if actor.limit or actor.through:
         raise Refused(f"this key may not say who may read {path}; use a key of {path.owner}'s")
     if not path.collection or path.file or _is_hidden(path):
         raise InvalidRequest(f"{path} has no access list; name a collection, data://OWNER/COLLECTION")

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from sqlalchemy import Connection, RowMapping, Select, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, insert, or_, select, update
 
 from pushpoint.databases import Database, reading, writing
 from pushpoint.databases.tables import accounts, algorithms, keys, members
@@ -128,17 +128,19 @@ def of_account(database: Database, account: Account) -> list[Key]:
         return [_key(row) for row in rows]
 
 
-def revoke(database: Database, account: Account, key_id: str, *, actor: str) -> None:
-    """End a key of an account, at once.
+def revoke(database: Database, account: Account, key_id: str, *, actor: Actor) -> None:
+    """End a key of an account, at once. An admin key ends an admin key.
 
     Raises:
         NotFound: The account has no such valid key.
     """
     which = (keys.c.account_id == account.id) & (keys.c.id == key_id) & keys.c.revoked.is_(None)
+    if "admin" not in actor.scopes:
+        which &= keys.c.scopes != "admin"
     with writing(database) as connection:
         if connection.execute(update(keys).where(which).values(revoked=datetime.now(UTC))).rowcount != 1:
             raise NotFound(f"{account.name} has no such key; list them: pushpoint keys list")
-        record(connection, actor, "key.revoke", account.name, key_id)
+        record(connection, actor.account.name, "key.revoke", account.name, key_id)
 
 
 def note_used(database: Database, used: Mapping[str, datetime]) -> None:
@@ -164,7 +166,20 @@ def authenticate(database: Database, key: str, *, now: datetime | None = None) -
     Returns:
         Who acts with it, or none if it is unknown, revoked or over.
     """
-    is_valid = keys.c.revoked.is_(None) & or_(keys.c.expires.is_(None), keys.c.expires > (now or datetime.now(UTC)))
+    return _actor(database, keys.c.hash == _hash(key), now or datetime.now(UTC))
+
+
+def holder(database: Database, key_id: str) -> Actor | None:
+    """Say who acts with a key that was shown before, as things are now.
+
+    Returns:
+        The actor, or none if the key is revoked or over.
+    """
+    return _actor(database, keys.c.id == key_id, datetime.now(UTC))
+
+
+def _actor(database: Database, which: ColumnElement[bool], now: datetime) -> Actor | None:
+    is_valid = keys.c.revoked.is_(None) & or_(keys.c.expires.is_(None), keys.c.expires > now)
     with reading(database) as connection:
         row = (
             connection.execute(
@@ -180,7 +195,7 @@ def authenticate(database: Database, key: str, *, now: datetime | None = None) -
                 )
                 .join(keys, keys.c.account_id == accounts.c.id)
                 .outerjoin(algorithms, algorithms.c.id == keys.c.algorithm_id)
-                .where(keys.c.hash == _hash(key), is_valid)
+                .where(which, is_valid)
             )
             .mappings()
             .first()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, update
 
 from pushpoint.databases import Database, reading, writing
 from pushpoint.databases.tables import accounts, members
@@ -52,14 +52,18 @@ def is_owner(database: Database, organization: Account, account: Account) -> boo
 
 
 def add(database: Database, organization: Account, account: Account, *, is_owner: bool, actor: str) -> bool:
-    """Make a user a member.
+    """Make a user a member, or a member an owner.
 
     Returns:
-        False if they were one already; what they were stays.
+        False if they were a member already.
     """
     which = (members.c.organization_id == organization.id) & (members.c.account_id == account.id)
     with writing(database) as connection:
-        if connection.execute(select(members.c.is_owner).where(which)).first():
+        was_owner = connection.execute(select(members.c.is_owner).where(which)).scalar()
+        if was_owner is not None:
+            if is_owner and not was_owner:
+                connection.execute(update(members).where(which).values(is_owner=True))
+                record(connection, actor, "member.owner", organization.name, account.name)
             return False
         values = {"organization_id": organization.id, "account_id": account.id, "is_owner": is_owner}
         connection.execute(insert(members).values(**values))

@@ -6,9 +6,11 @@ the log; what is live is not touched here.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -50,11 +52,14 @@ class Builder:
         self._sandbox, self._pools, self._interpreters = sandbox, pools, interpreters
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="build")
         self._running: dict[str, Future[None]] = {}
+        self._queues: dict[
+            str, deque[tuple[Algorithm, Build]]
+        ] = {}  # one for each algorithm of which something is built
         self._lock = threading.Lock()
-        self._turn: dict[str, threading.Lock] = {}
 
     def recover(self) -> None:
-        """Fail the builds that were cut off, and build every head that has no build."""
+        """Fail the builds that were cut off, build every head that has no build, remove what a deletion left."""
+        self._sweep()
         for build in builds.unfinished(self._database):
             self._folder(build).mkdir(parents=True, exist_ok=True)  # it may have ended before it made one
             with self._log(build).open("a") as file:
@@ -96,7 +101,11 @@ class Builder:
             if is_new:
                 self._folder(build).mkdir(parents=True)
                 self._log(build).touch()
-                self._running[build.id] = self._threads.submit(self._build, algorithm, build)
+                self._running[build.id] = Future()
+                if algorithm.id not in self._queues:  # its builds wait for each other, and not in a thread
+                    self._queues[algorithm.id] = deque()
+                    self._threads.submit(self._work, algorithm.id)
+                self._queues[algorithm.id].append((algorithm, build))
         return build
 
     def wait(self, algorithm: Algorithm, build: Build) -> Build:
@@ -138,7 +147,7 @@ class Builder:
             return b""
 
     def remove(self, actor: Actor, algorithm: Algorithm) -> None:
-        """Delete an algorithm, stop what runs of it, and remove its files. What is half removed is so for good."""
+        """Delete an algorithm, stop what runs of it, and remove its files; what is cut off goes at the next start."""
         gone = algorithms.remove(self._database, actor, algorithm)
         self._pools.forget(gone)
         for folder in (repositories.path(self._root, algorithm), *(self._home / "builds" / one for one in gone)):
@@ -148,8 +157,32 @@ class Builder:
         """Take no more builds; those under way end with their processes."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def _sweep(self) -> None:
+        there = [*(self._home / "builds").iterdir(), *self._root.iterdir()]  # before the rows, which are made first
+        known = builds.ids(self._database) | {f"{one.id}.git" for one in algorithms.every(self._database)}
+        for folder in there:
+            if folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _work(self, algorithm_id: str) -> None:
+        with self._lock:
+            algorithm, build = self._queues[algorithm_id].popleft()
+        try:
+            self._build(algorithm, build)
+        except FileNotFoundError:
+            log.info("a build's algorithm was deleted", build=build.id)
+        except Exception:
+            log.exception("a build hit a bug", build=build.id)
+        with self._lock:
+            if self._queues[algorithm_id]:
+                with contextlib.suppress(RuntimeError):  # the platform is being stopped
+                    self._threads.submit(self._work, algorithm_id)
+            else:
+                del self._queues[algorithm_id]
+            self._running.pop(build.id).set_result(None)
+
     def _build(self, algorithm: Algorithm, build: Build) -> None:
-        with self._turn.setdefault(algorithm.id, threading.Lock()), self._log(build).open("a", buffering=1) as file:
+        with self._log(build).open("a", buffering=1) as file:
             began = time.monotonic()
 
             def say(line: str) -> None:
@@ -170,8 +203,6 @@ class Builder:
                 say("failed: the platform has a bug; its log tells more")
             say(f"build {state}")
             builds.finish(self._database, build, state, environment=environment, sandbox=self._sandbox.description)
-            with self._lock:
-                self._running.pop(build.id, None)
 
     def _make(self, algorithm: Algorithm, build: Build, say: Callable[[str], None]) -> str:
         # the Node client's suite looks for these first three words

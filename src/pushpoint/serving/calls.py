@@ -16,7 +16,7 @@ _TRIES = 3
 
 
 async def call(
-    services: Services, actor: Actor, reference: Reference, request: Call, *, timeout: float
+    services: Services, actor: Actor, reference: Reference, request: Call, *, timeout: float, request_id: str = ""
 ) -> tuple[Outcome, Target]:
     """Call an algorithm as the actor.
 
@@ -26,6 +26,7 @@ async def call(
         reference: What to call.
         request: The input; its token is made here.
         timeout: Seconds; the start of a pool that is not running has as many to itself.
+        request_id: What the call's own requests are known by.
 
     Returns:
         The answer or the failure, and what gave it.
@@ -42,7 +43,7 @@ async def call(
                 if failure.error_type != "TimeoutError":  # the cause may go away: the next call tries again
                     await asyncio.to_thread(services.pools.restart, target.build)
                 return failure, target
-        with services.tokens.during(actor, target.algorithm) as token:
+        with services.tokens.during(actor, target.algorithm, session=request_id) as token:
             addressed = Call(request.content_type, request.data, token=token, stdout=request.stdout)
             try:
                 return await pool.call(addressed, timeout=timeout), target

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
@@ -34,9 +36,10 @@ class Identities:
 
     def __init__(self, database: Database, running: tokens.Tokens) -> None:
         self._database, self._running = database, running
-        self._found: dict[bytes, tuple[Actor, int, float]] = {}
+        self._found: dict[object, tuple[Actor, int, float]] = {}
         self._used: dict[str, datetime] = {}
         self._guesses: dict[str, list[float]] = {}
+        self._counting = threading.Lock()
         self._guessing = threading.BoundedSemaphore(2)  # so that guessing takes one core at most
         self._stop = threading.Event()
         self._noting = threading.Thread(target=self._note, name="keys", daemon=True)
@@ -49,22 +52,42 @@ class Identities:
             The actor, or none if it is unknown, revoked or over.
         """
         if key.startswith(tokens.PREFIX):
-            return self._running.find(key)
-        hashed, now, state = (
-            hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest(),
-            time.monotonic(),
-            changes(self._database),
-        )
-        actor, then, until = self._found.get(hashed, (None, 0, 0.0))
+            return self._of_token(key)
+        hashed = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+        actor = self._remembered(hashed, lambda: keys.authenticate(self._database, key))
+        if actor:
+            self._used[actor.key_id] = datetime.now(UTC)
+        return actor
+
+    def _of_token(self, token: str) -> Actor | None:
+        then = self._running.find(token)
+        if then is None:
+            return None
+        # as things are now: a key that was revoked, or a member who has left, acts through no running call either
+        now = self._remembered((then.account.id, then.key_id), lambda: self._as_of_now(then))
+        if now is None:
+            return None
+        return replace(now, scopes=now.scopes & then.scopes, through=then.through, session=then.session)
+
+    def _as_of_now(self, then: Actor) -> Actor | None:
+        if then.key_id:
+            return keys.holder(self._database, then.key_id)
+        account = accounts.present(self._database, then.account)
+        if account is None:
+            return None
+        return replace(then, account=account, organizations=organizations.of_account(self._database, account))
+
+    def _remembered(self, which: object, look: Callable[[], Actor | None]) -> Actor | None:
+        now, state = time.monotonic(), changes(self._database)
+        actor, then, until = self._found.get(which, (None, 0, 0.0))
         if actor is None or then != state or now > until:
-            actor = keys.authenticate(self._database, key)
+            actor = look()
             if actor is None:
-                self._found.pop(hashed, None)
+                self._found.pop(which, None)
                 return None
             if len(self._found) >= _MOST:
                 self._found.clear()
-            self._found[hashed] = (actor, state, now + AGE)
-        self._used[actor.key_id] = datetime.now(UTC)
+            self._found[which] = (actor, state, now + AGE)
         return actor
 
     def of_password(self, name: str, password: str) -> Actor | None:
@@ -77,17 +100,20 @@ class Identities:
             Unavailable: Too many passwords of this user were wrong.
         """
         now = time.monotonic()
-        recent = [then for then in self._guesses.get(name, ()) if now - then < GUESSING]
-        if len(recent) >= GUESSES:
+        with self._counting:  # counted before it is looked at, so that many at once are no way around
+            recent = [then for then in self._guesses.pop(name, ()) if now - then < GUESSING]
+            is_free = len(recent) < GUESSES
+            self._guesses[name] = [*recent, now] if is_free else recent
+            while len(self._guesses) > _MOST:
+                self._guesses.pop(next(iter(self._guesses)))
+        if not is_free:
             raise Unavailable(f"too many wrong passwords; wait, or use a key of {name}'s", retry_after=GUESSING)
         with self._guessing:
             account = accounts.with_password(self._database, name, password)
         if account is None:
-            if len(self._guesses) >= _MOST:
-                self._guesses.clear()
-            self._guesses[name] = [*recent, now]
             return None
-        self._guesses.pop(name, None)
+        with self._counting:
+            self._guesses.pop(name, None)
         return Actor(account=account, scopes=EVERYDAY, organizations=organizations.of_account(self._database, account))
 
     def last_used(self, key: str) -> datetime | None:

@@ -50,6 +50,7 @@ class Pools:
         self._owner_tokens: dict[str, str] = {}
         self._live: set[str] = set()
         self._lock = threading.Lock()
+        self._renewing = threading.Lock()
         self._stop = threading.Event()
         self._reaper = threading.Thread(target=self._reap, name="pools", daemon=True)
         self._reaper.start()
@@ -100,10 +101,19 @@ class Pools:
         self._let_go(build.id)
 
     def forget(self, build_ids: Iterable[str]) -> None:
-        """Stop the pools of builds that are no more."""
-        for build_id in build_ids:
-            self._live.discard(build_id)
-            self._let_go(build_id)
+        """Stop the pools of builds that are no more, in the background."""
+        gone = set(build_ids)
+        self._live -= gone
+        self._end_later(gone)
+
+    def _end_later(self, build_ids: Iterable[str]) -> None:
+        taken = [self._take(build_id) for build_id in build_ids]
+
+        def end() -> None:
+            for pool, token in taken:
+                self._end(pool, token)
+
+        threading.Thread(target=end, name="ending", daemon=True).start()
 
     def _let_go(self, build_id: str) -> None:
         self._end(*self._take(build_id))
@@ -119,16 +129,32 @@ class Pools:
             self._tokens.revoke(token)
 
     def renew(self, algorithm: Algorithm) -> None:
-        """Let the workers of an algorithm end after the calls they are at; the next ones find what is new."""
-        taken = [self._take(build_id) for build_id in builds.ids(self._database, algorithm)]
-        if deployment := deployments.live(self._database, algorithm):
-            self.acquire(algorithm, deployment.release.build)
+        """Start the workers of an algorithm anew. Those of the live release end when the new ones are ready.
 
-        def end() -> None:
-            for pool, token in taken:
-                self._end(pool, token)
-
-        threading.Thread(target=end, name="renewed", daemon=True).start()
+        Raises:
+            RolloutFailed: The live release does not start with what is new; the workers that run go on.
+        """
+        with self._renewing:
+            deployment = deployments.live(self._database, algorithm)
+            live = deployment.release.build if deployment else None
+            rest = builds.ids(self._database, algorithm) - {live.id if live else ""}
+            self._end_later(one for one in rest if (pool := self._pools.get(one)) and pool.live_replicas)
+            old = self._pools.get(live.id) if live else None
+            if live is None or old is None:
+                return
+            token = self._owner_token(algorithm)
+            new = self._engine.start(self.launch(algorithm, live, token=token))
+            try:
+                new.ready(timeout=START_TIMEOUT)
+            except RolloutFailed:
+                self._end(new, token)
+                raise
+            with self._lock:
+                is_same = self._pools.get(live.id) is old
+                if is_same:
+                    self._pools[live.id] = new
+                    token, self._owner_tokens[live.id] = self._owner_tokens[live.id], token
+            threading.Thread(target=self._end, args=(old if is_same else new, token), daemon=True).start()
 
     def try_out(self, algorithm: Algorithm, build: Build, environment: str, say: Callable[[str], None]) -> None:
         """Import and load a build once, in a worker that is then stopped.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import Counter
 
 import structlog
 
@@ -13,8 +14,8 @@ from pushpoint.registry import reports
 
 PAUSE = 0.5
 """Seconds between two times at which something is written down."""
-MOST = 1000
-"""Things that wait to be written down; more than these are dropped, and that is logged."""
+MOST, OF_ONE = 10_000, 200
+"""Things that wait to be written down, in all and of one algorithm; more are dropped, and that is logged."""
 
 log = structlog.get_logger()
 
@@ -25,16 +26,22 @@ class Reports:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: queue.Queue[FailedCall | Insight] = queue.Queue(MOST)
+        self._of_each: Counter[str] = Counter()
+        self._dropped = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._write, name="reports", daemon=True)
         self._thread.start()
 
     def add(self, one: FailedCall | Insight) -> None:
-        """Have something written down soon."""
+        """Have something written down soon; one algorithm's flood takes no place of another's."""
+        if self._of_each[one.algorithm_id] >= OF_ONE:
+            self._dropped += 1
+            return
         try:
             self._waiting.put_nowait(one)
+            self._of_each[one.algorithm_id] += 1
         except queue.Full:
-            log.warning("too many reports of calls at once; some are dropped")
+            self._dropped += 1
 
     def close(self) -> None:
         """Write down what still waits."""
@@ -46,6 +53,10 @@ class Reports:
         while not stopped:
             stopped = self._stop.wait(PAUSE)
             found = [self._waiting.get_nowait() for _ in range(self._waiting.qsize())]
+            self._of_each.clear()
+            if self._dropped:
+                log.warning("too many reports of calls at once; some were dropped", dropped=self._dropped)
+                self._dropped = 0
             if found:
                 try:
                     reports.keep(self._database, found)

@@ -20,15 +20,20 @@ class Tokens:
     def __init__(self) -> None:
         self._actors: dict[str, Actor] = {}
 
-    def issue(self, actor: Actor, through: Algorithm) -> str:
+    def issue(self, actor: Actor, through: Algorithm, *, session: str = "") -> str:
         """Make a token with which `through` acts for `actor`; it can never manage anything.
+
+        Args:
+            actor: The caller.
+            through: The algorithm.
+            session: Id of the call, if it is a root call.
 
         Returns:
             The token.
         """
         token = PREFIX + secrets.token_urlsafe(24)
         self._actors[token] = replace(
-            actor, scopes=actor.scopes & _SCOPES, through=through.name, session=actor.session or str(uuid4())
+            actor, scopes=actor.scopes & _SCOPES, through=through.name, session=actor.session or session or str(uuid4())
         )
         return token
 
@@ -37,7 +42,7 @@ class Tokens:
         self._actors.pop(token, None)
 
     def find(self, token: str) -> Actor | None:
-        """Say who acts with a token.
+        """Say who acted when a token was made; whether they still may is to be asked of their key.
 
         Returns:
             The actor, or none if the token is unknown or over.
@@ -53,13 +58,13 @@ class Tokens:
         return {(actor.account.id, actor.session) for actor in list(self._actors.values()) if actor.session}
 
     @contextmanager
-    def during(self, actor: Actor, through: Algorithm) -> Iterator[str]:
-        """Issue a token for the length of a block.
+    def during(self, actor: Actor, through: Algorithm, *, session: str = "") -> Iterator[str]:
+        """Issue a token for the length of a block, as `issue` does.
 
         Yields:
             The token.
         """
-        token = self.issue(actor, through)
+        token = self.issue(actor, through, session=session)
         try:
             yield token
         finally:

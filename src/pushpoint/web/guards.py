@@ -21,7 +21,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from pushpoint.errors import Refused, Unauthenticated
 from pushpoint.records import SCOPES, Actor
-from pushpoint.registry import keys
+from pushpoint.registry import accounts
 from pushpoint.serving import Services
 from pushpoint.web import raw
 
@@ -58,6 +58,7 @@ def identify(
     scopes: Collection[str],
     *,
     deploys: bool = False,
+    whole: bool = False,
     passwords: bool = False,
 ) -> Actor:
     """Say who is asking, if they may.
@@ -67,6 +68,7 @@ def identify(
         header: The request's Authorization.
         scopes: The key must have one of these; any valid key will do where there are none.
         deploys: Whether this is a part of a deploy, which keys that are limited to one algorithm are for.
+        whole: Whether this is about a whole account, which keys that are for some algorithms alone are not for.
         passwords: Whether a user's password will do; never on the loop then.
 
     Returns:
@@ -78,7 +80,7 @@ def identify(
     """
     name, key = credential(header)
     found = services.identities.of_key(key) if key else None
-    if found is None and passwords and name and key and not key.startswith(keys.PREFIX):
+    if found is None and passwords and name and key and not accounts.KEY.fullmatch(key):
         found = services.identities.of_password(name, key)
     if found is None:
         raise Unauthenticated("authorization required")
@@ -88,6 +90,8 @@ def identify(
         )
     if scopes and found.scopes.isdisjoint(scopes):
         raise Refused(f"this key may not {' or '.join(scopes)}; ask {found.account.name} for one that may")
+    if whole and not found.may_touch_all and "admin" not in found.scopes:
+        raise Refused(f"this key is for some algorithms alone; use a key of {found.account.name}'s without patterns")
     if (asked := _identified.get()) is not None:
         asked.append(found)
     return found
@@ -121,7 +125,13 @@ def permit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHan
         services: Services = connection.app.state.services
         header = raw.header(cast("HTTPScope", connection.scope), b"authorization")
         scopes = () if scope == KNOWN else scope.split(" or ")
-        connection.state.actor = identify(services, header, scopes, deploys=handler.opt.get("deploys") is True)
+        connection.state.actor = identify(
+            services,
+            header,
+            scopes,
+            deploys=handler.opt.get("deploys") is True,
+            whole=handler.opt.get("whole") is True,
+        )
 
 
 def actor(request: Request[Any, Any, Any]) -> Actor:

@@ -17,7 +17,7 @@ from pushpoint.registry import accounts, keys, organizations
 from pushpoint.serving import Services
 from pushpoint.web.guards import KNOWN
 from pushpoint.web.paging import paged
-from pushpoint.web.users import MANAGES, details, issued, keys_of
+from pushpoint.web.users import WHOLE, details, issued, keys_of
 
 ROOT = "/v1/organizations/{organization:str}"
 _DETAILS = ("org_label", "org_contact_name", "org_email", "org_url", "type_id")
@@ -65,7 +65,7 @@ def show(services: Services, actor: Actor, organization: str) -> wire.Organizati
     return wire.organization_object(_seen(services, actor, organization))
 
 
-@put(ROOT, opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
+@put(ROOT, opt=WHOLE, sync_to_thread=True, status_code=204)
 def change(
     services: Services, actor: Actor, organization: str, body: Annotated[bytes, wire.ChangeOrganization]
 ) -> None:
@@ -75,7 +75,7 @@ def change(
     accounts.change(services.database, account, details(asked, _DETAILS), actor=actor.account.name)
 
 
-@delete(ROOT, opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
+@delete(ROOT, opt=WHOLE, sync_to_thread=True, status_code=204)
 def remove(services: Services, actor: Actor, organization: str) -> None:
     """Delete an organization that owns nothing any more."""
     accounts.remove(services.database, _owned(services, actor, organization), actor=actor.account.name)
@@ -89,7 +89,7 @@ def list_members(services: Services, actor: Actor, organization: str) -> wire.Pa
     return wire.page(found, marker=None, link=None)
 
 
-@put(f"{ROOT}/members/{{username:str}}", opt={"scope": MANAGES, "answers": {200: None}}, sync_to_thread=True)
+@put(f"{ROOT}/members/{{username:str}}", opt={**WHOLE, "answers": {200: None}}, sync_to_thread=True)
 def add_member(
     services: Services, actor: Actor, organization: str, username: str, body: Annotated[bytes, wire.NewMember]
 ) -> Response[bytes]:
@@ -102,7 +102,7 @@ def add_member(
     return Response(b"", status_code=200, media_type="application/json")
 
 
-@delete(f"{ROOT}/members/{{username:str}}", opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
+@delete(f"{ROOT}/members/{{username:str}}", opt=WHOLE, sync_to_thread=True, status_code=204)
 def remove_member(services: Services, actor: Actor, organization: str, username: str) -> None:
     """Take a user out of an organization; its last owner stays."""
     account = _owned(services, actor, organization)
@@ -110,13 +110,13 @@ def remove_member(services: Services, actor: Actor, organization: str, username:
     organizations.remove(services.database, account, member, actor=actor.account.name)
 
 
-@get(f"{ROOT}/keys", opt={"scope": MANAGES}, sync_to_thread=True)
+@get(f"{ROOT}/keys", opt=WHOLE, sync_to_thread=True)
 def list_keys(services: Services, actor: Actor, organization: str) -> wire.PageObject[wire.KeyObject]:
     """List the keys that belong to the organization itself."""
     return keys_of(services, _owned(services, actor, organization))
 
 
-@post(f"{ROOT}/keys", opt={"scope": MANAGES}, sync_to_thread=True, status_code=200)
+@post(f"{ROOT}/keys", opt=WHOLE, sync_to_thread=True, status_code=200)
 def issue_key(
     services: Services, actor: Actor, organization: str, body: Annotated[bytes, wire.AskedKey]
 ) -> wire.KeyObject:
@@ -124,10 +124,10 @@ def issue_key(
     return issued(services, actor, _owned(services, actor, organization), body)
 
 
-@delete(f"{ROOT}/keys/{{key_id:str}}", opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
+@delete(f"{ROOT}/keys/{{key_id:str}}", opt=WHOLE, sync_to_thread=True, status_code=204)
 def revoke_key(services: Services, actor: Actor, organization: str, key_id: str) -> None:
     """End a key of the organization, at once."""
-    keys.revoke(services.database, _owned(services, actor, organization), key_id, actor=actor.account.name)
+    keys.revoke(services.database, _owned(services, actor, organization), key_id, actor=actor)
 
 
 def _seen(services: Services, actor: Actor, name: str) -> Account:

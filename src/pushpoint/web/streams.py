@@ -188,6 +188,13 @@ def _data(failures: Failures) -> dict[str, Any]:
         "/v1/data": {
             "get": operation("root", "List the owners whose collections you may list", listing, "read"),
             "head": head("stat_root", "Say that you may list"),
+            "post": operation(
+                "create_own",
+                "Create a collection of your own",
+                as_json(_RESULT),
+                "data",
+                requestBody={"required": True, "content": {"application/json": {"schema": _NEW_COLLECTION}}},
+            ),
         },
         "/v1/data/{owner}": {
             "parameters": _in_path("owner"),

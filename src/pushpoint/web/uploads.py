@@ -302,6 +302,8 @@ async def _join(asked: _Asked, new: Upload) -> Upload:
     if not ids or not all(ids):
         raise InvalidRequest("Upload-Concat names no parts, or things that are none; write `final;/v1/uploads/ID ...`")
     named = [found[1] for found in ids if found]
+    if len(set(named)) != len(named):
+        raise InvalidRequest("Upload-Concat names a part twice; a short request is not to make a large file")
     async with asked.holds.alone(*named):
         parts = [await _find(asked, id) for id in named]
         for part in parts:

@@ -19,7 +19,8 @@ from pushpoint.registry import accounts, algorithms, keys
 from pushpoint.serving import Services
 from pushpoint.web.paging import paged
 
-MANAGES = "manage or admin"
+WHOLE = {"scope": "manage or admin", "whole": True}
+"""Of routes that are about a whole account, and not for keys that are for some algorithms alone."""
 _DETAILS = ("email", "fullname", "company_name", "company_role")
 
 
@@ -28,6 +29,9 @@ def create(services: Services, actor: Actor, body: Annotated[bytes, wire.NewUser
     """Create a user; with `password` they can use git without a key. A `passwordHash` is not kept."""
     asked = wire.asked(body, wire.NewUser)
     name, password = asked["username"], asked.get("password")
+    password = asked.get("password")
+    if password:
+        accounts.check_password(str(password))
     account = accounts.create(services.database, name, details=details(asked, _DETAILS), actor=actor.account.name)
     if password:
         accounts.set_password(services.database, account, password, actor=actor.account.name)
@@ -52,7 +56,7 @@ def show(services: Services, actor: Actor, username: str) -> wire.UserObject:
     return wire.user_object(user(services, actor, username))
 
 
-@put("/v1/users/{username:str}", opt={"scope": MANAGES}, sync_to_thread=True)
+@put("/v1/users/{username:str}", opt=WHOLE, sync_to_thread=True)
 def change(services: Services, actor: Actor, username: str, body: Annotated[bytes, wire.ChangeUser]) -> wire.UserObject:
     """Change what a user says of themselves."""
     account = user(services, actor, username)
@@ -63,7 +67,7 @@ def change(services: Services, actor: Actor, username: str, body: Annotated[byte
     return wire.user_object(accounts.find(services.database, account.name))
 
 
-@put("/v1/users/{username:str}/password", opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
+@put("/v1/users/{username:str}/password", opt=WHOLE, sync_to_thread=True, status_code=204)
 def set_password(services: Services, actor: Actor, username: str, body: Annotated[bytes, wire.NewPassword]) -> None:
     """Give a user a password for git, with `{"password": ...}`."""
     account = user(services, actor, username)
@@ -90,22 +94,22 @@ def list_algorithms(
     return paged(f"/v1/users/{username}/algorithms", limit, marker, find, wire.algorithm_object)
 
 
-@get("/v1/users/{username:str}/keys", opt={"scope": MANAGES}, sync_to_thread=True)
+@get("/v1/users/{username:str}/keys", opt=WHOLE, sync_to_thread=True)
 def list_keys(services: Services, actor: Actor, username: str) -> wire.PageObject[wire.KeyObject]:
     """List a user's keys: what they are good for, and when each was last used; never the keys themselves."""
     return keys_of(services, user(services, actor, username))
 
 
-@post("/v1/users/{username:str}/keys", opt={"scope": MANAGES}, sync_to_thread=True, status_code=200)
+@post("/v1/users/{username:str}/keys", opt=WHOLE, sync_to_thread=True, status_code=200)
 def issue_key(services: Services, actor: Actor, username: str, body: Annotated[bytes, wire.AskedKey]) -> wire.KeyObject:
     """Make a key for a user; it is shown this once."""
     return issued(services, actor, user(services, actor, username), body)
 
 
-@delete("/v1/users/{username:str}/keys/{key_id:str}", opt={"scope": MANAGES}, sync_to_thread=True, status_code=204)
+@delete("/v1/users/{username:str}/keys/{key_id:str}", opt=WHOLE, sync_to_thread=True, status_code=204)
 def revoke_key(services: Services, actor: Actor, username: str, key_id: str) -> None:
     """End a key, at once."""
-    keys.revoke(services.database, user(services, actor, username), key_id, actor=actor.account.name)
+    keys.revoke(services.database, user(services, actor, username), key_id, actor=actor)
 
 
 def user(services: Services, actor: Actor, username: str) -> Account:
@@ -153,7 +157,7 @@ def issued(services: Services, actor: Actor, account: Account, body: bytes) -> w
     """
     asked = wire.new_key(wire.asked(body, wire.AskedKey))
     if "admin" not in actor.scopes:
-        if not actor.may_touch_all or "admin" in asked.scopes or not asked.scopes & SCOPES <= actor.scopes:
+        if "admin" in asked.scopes or not asked.scopes & SCOPES <= actor.scopes:
             raise Refused("a key cannot make one that may do more than itself; use one that may, or an admin key")
         if len(keys.of_account(services.database, account)) >= keys.MOST:
             raise AlreadyExists(f"{account.name} has {keys.MOST} keys; revoke some first")

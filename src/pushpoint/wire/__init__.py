@@ -28,10 +28,10 @@ from pushpoint.wire.asked import (
 )
 from pushpoint.wire.codec import (
     JSON,
-    checked,
     convert,
     decode,
     encode,
+    is_json,
     lenient,
 )
 from pushpoint.wire.legacy import (
@@ -187,7 +187,6 @@ __all__ = [
     "algorithm_object",
     "asked",
     "build_object",
-    "checked",
     "convert",
     "decode",
     "deployment_view",
@@ -195,6 +194,7 @@ __all__ = [
     "environment_object",
     "error_object",
     "file_object",
+    "is_json",
     "key_object",
     "language_object",
     "lenient",
