@@ -45,16 +45,14 @@ def test_it_describes_every_route_and_no_other(described: dict[str, Any]) -> Non
         for method in handler.http_methods
     }
     named = {"latest": "{selector}", "{commit}": "{selector}", "{commit}.git": "{selector}.git", "file.txt": "{file}"}
-    for method, path, _ in RAW:  # each of them is asked by a test beside this one
+    for method, path, _ in RAW:  # each of them is asked by the walk of promise 49
+        if path.startswith("/v1/connector") or method == "OPTIONS":
+            continue  # which is said to be `/v1/data`; METHODS has none of these
         parts = [named.get(part, part) for part in path.partition("?")[0].rstrip("/").split("/")]
         served.add(("/".join(parts), method.lower()))
     found = {(path, method) for path, method, _ in operations(described)}
     assert served - found == set()
-    assert {(path, method) for path, method in found - served if "/uploads" not in path} == {
-        ("/v1/data", "head"),
-        ("/v1/data/{owner}", "head"),
-        ("/v1/data/{owner}/{collection}", "patch"),
-    }
+    assert found - served == set()
 
 
 def test_uploads_are_described_with_the_methods_that_they_have(platform: Platform, described: dict[str, Any]) -> None:
