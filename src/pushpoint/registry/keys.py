@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from sqlalchemy import Connection, RowMapping, Select, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, insert, or_, select, update
 
 from pushpoint.databases import Database, reading, writing
 from pushpoint.databases.tables import accounts, algorithms, keys, members
@@ -164,6 +164,19 @@ def authenticate(database: Database, key: str, *, now: datetime | None = None) -
     Returns:
         Who acts with it, or none if it is unknown, revoked or over.
     """
+    return _actor(database, keys.c.hash == _hash(key), now=now)
+
+
+def again(database: Database, key_id: str) -> Actor | None:
+    """Say who acts with a key now that was shown before.
+
+    Returns:
+        Who, or none if it was revoked meanwhile, or is over.
+    """
+    return _actor(database, keys.c.id == key_id)
+
+
+def _actor(database: Database, which: ColumnElement[bool], *, now: datetime | None = None) -> Actor | None:
     is_valid = keys.c.revoked.is_(None) & or_(keys.c.expires.is_(None), keys.c.expires > (now or datetime.now(UTC)))
     with reading(database) as connection:
         row = (
@@ -180,7 +193,7 @@ def authenticate(database: Database, key: str, *, now: datetime | None = None) -
                 )
                 .join(keys, keys.c.account_id == accounts.c.id)
                 .outerjoin(algorithms, algorithms.c.id == keys.c.algorithm_id)
-                .where(keys.c.hash == _hash(key), is_valid)
+                .where(which, is_valid)
             )
             .mappings()
             .first()

@@ -1,6 +1,7 @@
 """Who is asking: keys, tokens of running calls, passwords. What was found is remembered until something changes.
 
-A key that was revoked ends at once where this process revoked it, and within `AGE` where another one did.
+A key that was revoked ends at once where this process revoked it, and within `AGE` where another one did. So do the
+tokens of the calls that were made with it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
@@ -24,7 +27,7 @@ NOTED = 10.0
 """Seconds between two times at which the last use of keys is written down."""
 GUESSES, GUESSING = 5, 60.0
 """Wrong passwords of one user, and the seconds within which no more are looked at."""
-_MOST = 10_000  # remembered keys, and users with wrong passwords
+_MOST = 10_000  # remembered keys, twice where calls run, and users with wrong passwords
 
 log = structlog.get_logger()
 
@@ -34,7 +37,7 @@ class Identities:
 
     def __init__(self, database: Database, running: tokens.Tokens) -> None:
         self._database, self._running = database, running
-        self._found: dict[bytes, tuple[Actor, int, float]] = {}
+        self._found: dict[bytes | str, tuple[Actor, int, float]] = {}  # by the key's hash, or by its id
         self._used: dict[str, datetime] = {}
         self._guesses: dict[str, list[float]] = {}
         self._guessing = threading.BoundedSemaphore(2)  # so that guessing takes one core at most
@@ -49,22 +52,32 @@ class Identities:
             The actor, or none if it is unknown, revoked or over.
         """
         if key.startswith(tokens.PREFIX):
-            return self._running.find(key)
-        hashed, now, state = (
-            hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest(),
-            time.monotonic(),
-            changes(self._database),
-        )
-        actor, then, until = self._found.get(hashed, (None, 0, 0.0))
+            return self._of_token(key)
+        hashed = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+        actor = self._remembered(hashed, lambda: keys.authenticate(self._database, key))
+        if actor:
+            self._used[actor.key_id] = datetime.now(UTC)
+        return actor
+
+    def _of_token(self, token: str) -> Actor | None:
+        actor = self._running.find(token)
+        if actor is None or not actor.key_id:
+            return actor
+        # whose key was revoked, or who left an organization, does so through what they called as well
+        now = self._remembered(actor.key_id, lambda: keys.again(self._database, actor.key_id))
+        return replace(actor, organizations=now.organizations) if now else None
+
+    def _remembered(self, asked: bytes | str, look: Callable[[], Actor | None]) -> Actor | None:
+        now, state = time.monotonic(), changes(self._database)
+        actor, then, until = self._found.get(asked, (None, 0, 0.0))
         if actor is None or then != state or now > until:
-            actor = keys.authenticate(self._database, key)
+            actor = look()
             if actor is None:
-                self._found.pop(hashed, None)
+                self._found.pop(asked, None)
                 return None
             if len(self._found) >= _MOST:
                 self._found.clear()
-            self._found[hashed] = (actor, state, now + AGE)
-        self._used[actor.key_id] = datetime.now(UTC)
+            self._found[asked] = (actor, state, now + AGE)
         return actor
 
     def of_password(self, name: str, password: str) -> Actor | None:
