@@ -233,6 +233,7 @@ def test_a_part_is_in_a_file_once(people: People) -> None:
         "content-type": "application/offset+octet-stream",
     }
     part = ask(people.platform, "POST", "/v1/uploads", b"abc", key=key, headers=partial).headers["location"]
+    assert people.ask("POST", "/v1/data/ann", {"name": "twice"}, key=key).status == 200
     path = base64.b64encode(b"data://ann/twice/f").decode()
     final = {**tus, "upload-concat": f"final;{part} {part}", "upload-metadata": f"path {path}"}
     answer = ask(people.platform, "POST", "/v1/uploads", b"", key=key, headers=final)

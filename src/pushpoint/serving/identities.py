@@ -1,6 +1,7 @@
 """Who is asking: keys, tokens of running calls, passwords. What was found is remembered until something changes.
 
-A key that was revoked ends at once where this process revoked it, and within `AGE` where another one did.
+A key that was revoked ends at once where this process revoked it, and within `AGE` where another one did. So do the
+tokens of the calls that were made with it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ NOTED = 10.0
 """Seconds between two times at which the last use of keys is written down."""
 GUESSES, GUESSING = 5, 60.0
 """Wrong passwords of one user, and the seconds within which no more are looked at."""
-_MOST = 10_000  # remembered keys, and users with wrong passwords
+_MOST = 10_000  # remembered keys, twice where calls run, and users with wrong passwords
 
 log = structlog.get_logger()
 

@@ -174,6 +174,10 @@ def _data(failures: Failures) -> dict[str, Any]:
         found["responses"] = {**bare, "200": found["responses"]["200"], "404": absent, "400": absent}
         return found
 
+    def create(name: str, summary: str) -> dict[str, Any]:
+        asked = {"required": True, "content": {"application/json": {"schema": _NEW_COLLECTION}}}
+        return operation(name, summary, as_json(_RESULT), "data", requestBody=asked)
+
     def conditional(found: dict[str, Any]) -> dict[str, Any]:
         found["parameters"] = [_header(name, "RFC 9110") for name in ("If-Match", "If-None-Match", "Range", "If-Range")]
         found["responses"] |= {
@@ -188,25 +192,13 @@ def _data(failures: Failures) -> dict[str, Any]:
         "/v1/data": {
             "get": operation("root", "List the owners whose collections you may list", listing, "read"),
             "head": head("stat_root", "Say that you may list"),
-            "post": operation(
-                "create_own",
-                "Create a collection of your own",
-                as_json(_RESULT),
-                "data",
-                requestBody={"required": True, "content": {"application/json": {"schema": _NEW_COLLECTION}}},
-            ),
+            "post": create("create_own", "Create a collection of your own"),
         },
         "/v1/data/{owner}": {
             "parameters": _in_path("owner"),
             "get": operation("collections", "List the collections", listing, "read"),
             "head": head("stat_owner", "Say whether an owner is there"),
-            "post": operation(
-                "create",
-                "Create a collection",
-                as_json(_RESULT),
-                "data",
-                requestBody={"required": True, "content": {"application/json": {"schema": _NEW_COLLECTION}}},
-            ),
+            "post": create("create", "Create a collection"),
         },
         "/v1/data/{owner}/{collection}": {
             "parameters": _in_path("owner", "collection"),
