@@ -80,6 +80,8 @@ def fuzz(platform: Platform, folder: Path, told: str, *options: str) -> dict[str
         text=True,
         check=False,
     )
+    assert report.exists(), done.stdout + done.stderr
+    assert report.stat().st_size, f"it ended with {done.returncode}: {done.stdout[-5000:]}{done.stderr}"
     found: dict[str, Any] = json.loads(report.read_text())
     bugs = [line for line in (platform.home / "platform.log").read_text().splitlines() if '"event": "bug"' in line]
     assert bugs == [], bugs[0]

@@ -73,7 +73,7 @@ _READERS = {"type": "array", "maxItems": 1, "items": {"enum": ["algo://.my/*", "
 _ACL = {"type": "object", "properties": {"read": _READERS}, "required": ["read"]}
 _NEW_COLLECTION = {
     "type": "object",
-    "properties": {"name": NAME, "acl": _ACL},
+    "properties": {"name": NAME, "acl": {"anyOf": [_ACL, {"type": "null"}]}},
     "required": ["name"],
 }
 _NEW_READERS = {"type": "object", "properties": {"acl": _ACL}, "required": ["acl"]}
