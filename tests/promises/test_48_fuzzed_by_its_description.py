@@ -88,7 +88,7 @@ def fuzz(platform: Platform, folder: Path, told: str, *options: str) -> dict[str
 
 
 def test_no_request_is_a_bug_or_gets_an_answer_that_is_not_described(platform: Platform, tmp_path: Path) -> None:
-    found = fuzz(platform, tmp_path, THERE, "--phases", "coverage,fuzzing", "--max-examples", "25")
+    found = fuzz(platform, tmp_path, THERE, "--phases", "coverage,fuzzing", "--max-examples", "15")
     assert found["test_cases"]["generated"] >= CASES
     assert found["operations"]["tested"] == found["operations"]["total"]
 

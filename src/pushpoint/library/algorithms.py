@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from numbers import Real
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -28,7 +29,7 @@ from pushpoint.library.code import Code, read_code
 from pushpoint.library.results import Answer, Model, Release, Releases, answer, release, shown
 from pushpoint.lifecycle import BuildState
 from pushpoint.manifest import Manifest
-from pushpoint.names import AlgorithmName, DataPath, Reference, stored_model_name
+from pushpoint.names import AlgorithmName, DataPath, Reference, Version, stored_model_name
 from pushpoint.report import Report, printable
 from pushpoint.runtime.metrics import NAME, NAME_RULE
 
@@ -99,6 +100,8 @@ class Algorithm:
             ConfigError: A metric is no finite number, or has no name.
             ModelMissing: There is no such file, or it is empty.
         """
+        if not isinstance(file, (str, os.PathLike)):
+            raise ConfigError(f"a {type(file).__name__} is no path of a file; save the model, and name its file")
         path, numbers = Path(file), _checked(metrics or {})
         with self._report.step(f"upload {path.name}"):
             size = path.stat().st_size if path.is_file() else 0
@@ -130,6 +133,8 @@ class Algorithm:
             ConfigError: The folder is no inference code.
             NotFound: There is no such algorithm.
         """
+        if not (model is None or isinstance(model, Model)):
+            raise ConfigError(f"`model` is a {type(model).__name__}; give what `upload(...)` returned")
         with self._report.step(f"push {Path(folder).name}"):
             code = read_code(Path(folder), self._name.name, environment=os.environ, report=self._report)
             if not self._wire.exists(self._name):
@@ -340,11 +345,13 @@ class Build:
 
         Raises:
             AlreadyExists: It was published before, for others to call or not.
+            ConfigError: `part` is none.
             BuildFailed: It could not be built.
             RolloutFailed: It did not answer; what was live before still is.
             Superseded: Something newer is live.
         """
         name, wire, report = self.algorithm._name, self.algorithm._wire, self.algorithm._report
+        Version(0, 0, 0).bump(part)  # refuses what is no part, also where the build has its version already
         sample = None if sample_input is None else _json(sample_input, "sample_input")
         if self.state is not BuildState.SUCCEEDED:
             self.wait()
@@ -382,9 +389,13 @@ def _json(value: Any, what: str) -> str:
 
 
 def _checked(metrics: Mapping[str, float]) -> dict[str, float]:
+    if not isinstance(metrics, Mapping):
+        raise ConfigError(f"`metrics` is a {type(metrics).__name__}; write it as {{NAME: NUMBER}}")
     for name, number in metrics.items():
-        if not NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             raise ConfigError(f"{name!r} cannot name a metric; {NAME_RULE}")
+        if not isinstance(number, Real) or isinstance(number, bool):
+            raise ConfigError(f"the metric {name!r} is {number!r}; give a number, or leave it out")
         if not math.isfinite(number):
             raise ConfigError(f"the metric {name!r} is {number}; find out why, or leave it out")
     return {name: float(number) for name, number in metrics.items()}

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from pushpoint.library.results import escaped
-from pushpoint.report import SMALL, Report, quiet, spoken
+from pushpoint.report import SMALL, Report, printable, spoken
 
 _PAUSE = 0.2
 """Seconds between two looks of a bar: each is a message to the browser."""
@@ -26,7 +26,18 @@ def here() -> Report:
     ipython = sys.modules.get("IPython")  # not imported here: where it is not loaded, this is no notebook
     if ipython is not None and hasattr(ipython.get_ipython(), "kernel"):
         return NotebookReport(Console(force_jupyter=False, no_color=True, highlight=False))
-    return spoken() if sys.stderr.isatty() else quiet()
+    return spoken() if sys.stderr.isatty() else ScriptReport()
+
+
+class ScriptReport(Report):
+    """A report where nobody looks, but for warnings: they are on standard error."""
+
+    def __init__(self) -> None:
+        super().__init__(Console(stderr=True, quiet=True))
+
+    def warn(self, text: str) -> None:
+        """Print a warning."""
+        print(f"pushpoint: warning: {printable(text)}", file=sys.stderr)
 
 
 class NotebookReport(Report):

@@ -184,6 +184,7 @@ def failures(statuses: Collection[int], *, of_algorithm: bool = False) -> dict[s
 
 def _failures() -> dict[str, Any]:
     known = {str(status): {"description": meaning} | _json("ErrorBody") for status, meaning in MEANINGS.items()}
+    known["400"]["content"]["text/plain"] = {"schema": TEXT}  # what is no HTTP is answered before it reaches any route
     known["401"]["headers"] = {"WWW-Authenticate": {"required": True, "schema": TEXT}}
     absent = {"description": MEANINGS[404]} | _json("ErrorBody", "NoSuchAlgorithmBody")
     return known | {"404-algorithm": absent}

@@ -156,6 +156,8 @@ def issued(services: Services, actor: Actor, account: Account, body: bytes) -> w
         Refused: It could do more.
     """
     asked = wire.new_key(wire.asked(body, wire.AskedKey))
+    if "admin" in asked.scopes and asked.scopes != {"admin"}:
+        raise InvalidRequest("an admin key is good for nothing else; make two keys")
     if "admin" not in actor.scopes:
         if "admin" in asked.scopes or not asked.scopes & SCOPES <= actor.scopes:
             raise Refused("a key cannot make one that may do more than itself; use one that may, or an admin key")
