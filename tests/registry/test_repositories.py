@@ -114,8 +114,24 @@ def test_a_replaced_commit_is_built_as_what_its_name_says(repository: Path, tmp_
     assert repositories.read(repository, good, "a") == "good"
 
 
+def test_only_the_first_commit_of_a_hosted_branch_is_the_template(repository: Path) -> None:
+    """Also where git has put all of its references into one file, and in repositories from before the mark."""
+    first = str(repositories.head(repository))
+    for prepare in ([], ["pack-refs", "--all"], ["update-ref", "-d", "refs/pushpoint/template"]):
+        if prepare:
+            git.run(prepare, directory=repository)
+        assert repositories.head(repository) == first
+        assert repositories.is_template(repository, first)
+    second = commit(repository, [], parent=first)
+    git.run(["update-ref", f"refs/heads/{repositories.BRANCH}", second], directory=repository)
+    assert repositories.head(repository) == second
+    assert not repositories.is_template(repository, second)
+    git.run(["update-ref", "refs/pushpoint/followed", second], directory=repository)
+    assert not repositories.is_template(repository, first), "a fetched branch begins with no template"
+
+
 def test_a_repository_has_room_for_so_many_branches(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repositories, "MOST_REFS", 3)
+    monkeypatch.setattr(repositories, "MOST_REFS", 4)  # of which the platform's own mark of the template is one
     assert [repositories.has_room(repository, more) for more in (0, 2, 3)] == [True, True, False]
 
 
