@@ -200,6 +200,8 @@ def test_a_key_makes_none_that_may_do_more(people: People) -> None:
         {"patterns": ["algo://*"] * 101},
         {"key_label": "x" * 101},
         {"permissions": {"allow_web_algo": True}},
+        {"permissions": {"allow_algo": True, "algo_acl": []}},
+        {"patterns": []},
         {"permissions": 5},
         {"scopes": ["admin", "call"]},
     ):

@@ -114,7 +114,6 @@ def test_an_algorithm_runs_on_the_python_that_it_chose(platform: Platform, versi
         ({"language": "python310"}, "3.10"),
         ({"algorithm_environment": "abcd-123"}, OWN.version),
         ({"algorithm_environment": "abcd-123", "package_set": "python38"}, "3.8"),
-        ({"algorithm_environment": ["x"], "language": 5}, OWN.version),
         ({"language": "python3-1", "environment": "gpu"}, OWN.version),
         ({"language": "python2-langpack"}, OWN.version),
         ({"package_set": "python37"}, OWN.version),

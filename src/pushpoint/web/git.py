@@ -68,11 +68,6 @@ def application(services: Services) -> ASGIApp:
             raise Refused(f"this key may not {may}; ask {actor.account.name} for one that may")
         which = AlgorithmName(owner, name)
         algorithm, repository = await asyncio.to_thread(_find, services, actor, which, selector)
-        if method == "POST" and raw.header(request, b"content-type") != f"application/x-{service}-request":
-            await raw.answer(
-                send, 415, _JSON, _error(f"415 unsupported content type; use application/x-{service}-request")
-            )
-            return
         if service not in {_PUSH, _FETCH}:
             raise InvalidRequest(
                 f"service is {service[:40]!r}; use a git that says {_FETCH} or {_PUSH} (1.6.6 or newer)"
@@ -82,6 +77,11 @@ def application(services: Services) -> ASGIApp:
         ):
             # as text, which git shows to whoever pushes
             await raw.answer(send, 403, {"content-type": "text/plain; charset=utf-8"}, elsewhere.encode())
+            return
+        if method == "POST" and raw.header(request, b"content-type") != f"application/x-{service}-request":
+            await raw.answer(
+                send, 415, _JSON, _error(f"415 unsupported content type; use application/x-{service}-request")
+            )
             return
         async with slots[actor.account.id]:
             body = _plain(_chunks(receive), raw.header(request, b"content-encoding"))

@@ -222,11 +222,13 @@ def new_key(asked: AskedKey) -> NewKey:
         scopes = ["admin"]
     elif scopes is None and old:
         scopes = [scope for scope, names in _PERMISSIONS.items() if any(old.get(name) for name in names)]
-    return NewKey(
-        label=asked.get("key_label") or "",
-        scopes=EVERYDAY if scopes is None else frozenset(scopes),
-        patterns=tuple((old.get("algo_acl") if patterns is None else patterns) or [ANY_ALGORITHM]),
-    )
+    wanted = EVERYDAY if scopes is None else frozenset(scopes)
+    named = old.get("algo_acl") if patterns is None else patterns
+    if named is not None and not named and not wanted <= {"read", "data", "admin"}:
+        raise InvalidRequest(
+            "this names no algorithms, and is to do something with them; name some, or algo://* for all"
+        )
+    return NewKey(label=asked.get("key_label") or "", scopes=wanted, patterns=tuple(named or [ANY_ALGORITHM]))
 
 
 _PERMISSIONS = {
