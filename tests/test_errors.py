@@ -70,6 +70,7 @@ EXAMPLES: list[tuple[errors.Error, int, int, list[str]]] = [
     (errors.PushRejected("fetch and push again"), 8, 409, ["fetch and push again"]),
     (errors.Superseded("newer"), 9, 409, ["newer"]),
     (errors.NotFound("no such"), 10, 404, ["no such"]),
+    (errors.CallFailed("ann/iris", "InputError", "no number"), 1, 502, ["ann/iris", "no number", "correct the input"]),
     (errors.Unavailable("later", retry_after=2.4), 11, 503, ["later"]),
     (errors.Overloaded("too many"), 11, 429, ["too many"]),
 ]
