@@ -32,13 +32,15 @@ def preview(repository: Repository, platform: Platform, **variables: str) -> Ran
 
 
 def seen(platform: Platform) -> list[object]:
-    """All that a platform keeps: its database's rows, and the names, sizes and times of its files."""
+    """All that a platform keeps, but when keys were last used: rows, and the names, sizes and times of files."""
     kept: list[object] = []
     with sqlite3.connect(platform.home / "platform.db") as database:
         for (table,) in database.execute(
             "select name from sqlite_master where type = 'table' order by name"
         ).fetchall():
-            kept += database.execute(f'select * from "{table}"').fetchall()
+            columns = database.execute(f'pragma table_info("{table}")').fetchall()
+            names = ", ".join(f'"{name}"' for _, name, *_ in columns if name != "last_used")
+            kept += database.execute(f'select {names} from "{table}"').fetchall()
     database.close()
     for folder in ("store", "repositories", "builds", "environments"):
         for path in sorted((platform.home / folder).rglob("*")):
