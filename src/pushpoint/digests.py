@@ -6,6 +6,7 @@ data API's ETag want it; nothing is ever trusted for its MD5.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import stat
@@ -49,6 +50,13 @@ class Descriptor:
     def hex(self) -> str:
         """The 64 hexadecimal digits of the digest."""
         return self.digest.removeprefix("sha256:")
+
+    @property
+    def field(self) -> str:
+        """Both digests as the value of a Content-Digest or Repr-Digest header (RFC 9530)."""
+        both = {"sha-256": self.hex, "md5": self.md5}
+        parts = (f"{name}=:{base64.b64encode(bytes.fromhex(value)).decode()}:" for name, value in both.items())
+        return ", ".join(parts)
 
 
 class Hasher:

@@ -112,6 +112,20 @@ def reference(text: str, *, owner: str | None = None) -> Reference:
     return Reference(algorithm_name("/".join(parts[:2]), owner=owner), parts[2] if len(parts) == 3 else None)
 
 
+KEY_PREFIX, KEY_RANDOM = "sim", 25
+"""How an API key begins, and how many letters and digits follow; the `algo` CLI refuses other lengths."""
+_KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9]{{{KEY_RANDOM}}}")
+
+
+def is_key(text: str) -> bool:
+    """Say whether `text` looks like an API key.
+
+    Returns:
+        True if it does.
+    """
+    return _KEY.fullmatch(text) is not None
+
+
 def is_commit(text: str) -> bool:
     """Say whether `text` is a full git commit: 40 lower-case hexadecimal digits.
 

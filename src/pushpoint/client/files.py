@@ -56,7 +56,12 @@ class Files(Uploads):
         Returns:
             Whether the platform had them.
         """
-        headers = _announce(blob) | {"if-none-match": "*", "pushpoint-link": blob.digest, "content-length": "0"}
+        headers = {
+            "content-digest": blob.field,
+            "if-none-match": "*",
+            "pushpoint-link": blob.digest,
+            "content-length": "0",
+        }
         answer = self._send("PUT", _data(path), headers=headers, content=b"")
         if answer.status_code == 404:
             return False
@@ -113,7 +118,7 @@ class Files(Uploads):
                     f"{source.name} was changed while it was uploaded; run the same command again"
                 )
 
-        headers = _announce(blob) | {"if-none-match": "*", "content-length": str(blob.size)}
+        headers = {"content-digest": blob.field, "if-none-match": "*", "content-length": str(blob.size)}
         self._checked(self._send("PUT", _data(path), headers=headers, content=pieces, timeout=3600.0))
 
     @contextlib.contextmanager
@@ -136,9 +141,3 @@ class Files(Uploads):
 
 def _data(path: DataPath) -> str:
     return "/v1/data/" + "/".join(quote(part, safe="") for part in (path.owner, path.collection, path.file) if part)
-
-
-def _announce(blob: Descriptor) -> dict[str, str]:
-    both = {"sha-256": blob.hex, "md5": blob.md5}
-    parts = (f"{name}=:{base64.b64encode(bytes.fromhex(value)).decode()}:" for name, value in both.items())
-    return {"content-digest": ", ".join(parts)}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import re
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,15 +19,13 @@ from sqlalchemy.exc import IntegrityError
 from pushpoint.databases import Database, reading, writing
 from pushpoint.databases.tables import accounts, algorithms, collections, files, keys, members, uploads
 from pushpoint.errors import AlreadyExists, InUse, InvalidRequest, NotFound
-from pushpoint.names import check_name
+from pushpoint.names import check_name, is_key
 from pushpoint.records import Account
 from pushpoint.registry.history import record
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 200
 """Characters."""
 _SALT = 16
-KEY = re.compile(r"sim[A-Za-z0-9]{25}")
-"""What a key looks like."""
 
 
 def create(
@@ -192,22 +189,11 @@ def check_password(password: str) -> None:
     Raises:
         InvalidRequest: It is not.
     """
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD or KEY.fullmatch(password):
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD or is_key(password):
         raise InvalidRequest(
             f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters, and does not look like a key; "
             "choose another"
         )
-
-
-def present(database: Database, account: Account) -> Account | None:
-    """Look an account up again: what was deleted is not what has its name now.
-
-    Returns:
-        The account, or none if it is gone.
-    """
-    with reading(database) as connection:
-        row = connection.execute(select(accounts).where(accounts.c.id == account.id)).mappings().first()
-    return account_of(row) if row else None
 
 
 def with_password(database: Database, name: str, password: str) -> Account | None:

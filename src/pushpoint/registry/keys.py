@@ -17,14 +17,14 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, insert, or_, select, update
 
 from pushpoint.databases import Database, reading, writing
-from pushpoint.databases.tables import accounts, algorithms, keys, members
+from pushpoint.databases.tables import accounts, algorithms, keys
 from pushpoint.errors import InvalidRequest, NotFound
-from pushpoint.names import AlgorithmName
+from pushpoint.names import KEY_PREFIX, KEY_RANDOM, AlgorithmName
 from pushpoint.records import ANY_ALGORITHM, EVERYDAY, IMPLIED, SCOPES, Account, Actor, Key, Limit, Publisher
+from pushpoint.registry import organizations
 from pushpoint.registry.accounts import account_of
 from pushpoint.registry.history import record
 
-PREFIX = "sim"
 EXCHANGED_LIFE = timedelta(minutes=15)
 """How long a key lives that CI got for its identity."""
 _ALPHABET = string.ascii_letters + string.digits
@@ -62,10 +62,7 @@ def issue(
     Source:
         The `algo` CLI refuses keys of another length.
     """
-    if unknown := scopes - SCOPES:
-        raise InvalidRequest(f"no key has the scope {min(unknown)!r}; use some of {', '.join(sorted(SCOPES))}")
-    if "admin" in scopes and scopes != {"admin"}:
-        raise InvalidRequest("an admin key is good for nothing else; make two keys")
+    check_scopes(scopes)
     wrong = next((one for one in patterns if not _PATTERN.fullmatch(one)), None)
     if wrong is not None or not 1 <= len(patterns) <= _MOST_PATTERNS:
         raise InvalidRequest(
@@ -84,6 +81,18 @@ def issue(
         )
         record(connection, actor or account.name, "key.issue", account.name, row["id"])
         return key, _key(connection.execute(_select().where(keys.c.id == row["id"])).mappings().one())
+
+
+def check_scopes(scopes: Set[str]) -> None:
+    """Insist on scopes that one key may have.
+
+    Raises:
+        InvalidRequest: There is no such scope, or `admin` is not alone.
+    """
+    if unknown := scopes - SCOPES:
+        raise InvalidRequest(f"no key has the scope {min(unknown)!r}; use some of {', '.join(sorted(SCOPES))}")
+    if "admin" in scopes and scopes != {"admin"}:
+        raise InvalidRequest("an admin key is good for nothing else; make two keys")
 
 
 def issue_limited(connection: Connection, account_id: str, publisher: Publisher, limit: Limit, *, now: datetime) -> str:
@@ -202,11 +211,7 @@ def _actor(database: Database, which: ColumnElement[bool], now: datetime) -> Act
         )
         if row is None:
             return None
-        organizations = connection.execute(
-            select(accounts.c.name)
-            .join(members, members.c.organization_id == accounts.c.id)
-            .where(members.c.account_id == row["id"])
-        ).scalars()
+        joined = organizations.joined(connection, row["id"])
         found = account_of(row)
         limit = None
         if row["algorithm_id"] is not None:
@@ -219,7 +224,7 @@ def _actor(database: Database, which: ColumnElement[bool], now: datetime) -> Act
         return Actor(
             account=found,
             scopes=_scopes(row["scopes"]),
-            organizations=frozenset() if limit else frozenset(organizations),
+            organizations=frozenset() if limit else joined,
             limit=limit,
             patterns=tuple(row["patterns"]),
             key_id=row["key_id"],
@@ -227,7 +232,7 @@ def _actor(database: Database, which: ColumnElement[bool], now: datetime) -> Act
 
 
 def _insert(connection: Connection, *, scopes: Set[str], **values: object) -> tuple[str, dict[str, str]]:
-    key = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(25))
+    key = KEY_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(KEY_RANDOM))
     row = {
         "id": str(uuid4()),
         "hash": _hash(key),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from pushpoint.databases import Database, reading, writing
 from pushpoint.databases.tables import accounts, members
@@ -18,12 +18,21 @@ def of_account(database: Database, account: Account) -> frozenset[str]:
         Their names.
     """
     with reading(database) as connection:
-        found = connection.execute(
-            select(accounts.c.name)
-            .join(members, members.c.organization_id == accounts.c.id)
-            .where(members.c.account_id == account.id)
-        ).scalars()
-        return frozenset(found)
+        return joined(connection, account.id)
+
+
+def joined(connection: Connection, account_id: str) -> frozenset[str]:
+    """List the organizations that an account is in, in the caller's picture of the database.
+
+    Returns:
+        Their names.
+    """
+    found = connection.execute(
+        select(accounts.c.name)
+        .join(members, members.c.organization_id == accounts.c.id)
+        .where(members.c.account_id == account_id)
+    ).scalars()
+    return frozenset(found)
 
 
 def every_member(database: Database, organization: Account) -> list[Member]:
@@ -48,7 +57,9 @@ def is_owner(database: Database, organization: Account, account: Account) -> boo
     Returns:
         True if it does.
     """
-    return any(member.is_owner and member.name == account.name for member in every_member(database, organization))
+    which = (members.c.organization_id == organization.id) & (members.c.account_id == account.id)
+    with reading(database) as connection:
+        return bool(connection.execute(select(members.c.is_owner).where(which)).scalar())
 
 
 def add(database: Database, organization: Account, account: Account, *, is_owner: bool, actor: str) -> bool:

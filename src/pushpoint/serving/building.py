@@ -52,21 +52,24 @@ class Builder:
         self._sandbox, self._pools, self._interpreters = sandbox, pools, interpreters
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="build")
         self._running: dict[str, Future[None]] = {}
-        self._queues: dict[
-            str, deque[tuple[Algorithm, Build]]
-        ] = {}  # one for each algorithm of which something is built
+        self._queues: dict[str, deque[tuple[Algorithm, Build]]] = {}  # of each algorithm that is being built
         self._lock = threading.Lock()
 
     def recover(self) -> None:
         """Fail the builds that were cut off, build every head that has no build, remove what a deletion left."""
-        self._sweep()
+        there = [*(self._home / "builds").iterdir(), *self._root.iterdir()]  # before the rows, which are made first
+        every = algorithms.every(self._database)
+        known = builds.ids(self._database) | {f"{one.id}.git" for one in every}
+        for folder in there:
+            if folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
         for build in builds.unfinished(self._database):
             self._folder(build).mkdir(parents=True, exist_ok=True)  # it may have ended before it made one
             with self._log(build).open("a") as file:
                 file.write("The platform was stopped meanwhile; build again.\n")
             builds.finish(self._database, build, BuildState.FAILED)
         built = builds.commits(self._database)
-        for algorithm in algorithms.every(self._database):
+        for algorithm in every:
             repositories.create(self._root, algorithm)
             head = repositories.head(repositories.path(self._root, algorithm))
             if head and (algorithm.id, head) not in built:
@@ -156,13 +159,6 @@ class Builder:
     def close(self) -> None:
         """Take no more builds; those under way end with their processes."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _sweep(self) -> None:
-        there = [*(self._home / "builds").iterdir(), *self._root.iterdir()]  # before the rows, which are made first
-        known = builds.ids(self._database) | {f"{one.id}.git" for one in algorithms.every(self._database)}
-        for folder in there:
-            if folder.name not in known:
-                shutil.rmtree(folder, ignore_errors=True)
 
     def _work(self, algorithm_id: str) -> None:
         with self._lock:

@@ -16,7 +16,7 @@ _TRIES = 3
 
 
 async def call(
-    services: Services, actor: Actor, reference: Reference, request: Call, *, timeout: float, request_id: str = ""
+    services: Services, actor: Actor, reference: Reference, request: Call, *, timeout: float, request_id: str
 ) -> tuple[Outcome, Target]:
     """Call an algorithm as the actor.
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 import structlog
 
 from pushpoint.databases import Database, changes
-from pushpoint.errors import Unavailable
+from pushpoint.errors import NotFound, Unavailable
 from pushpoint.records import EVERYDAY, Actor
 from pushpoint.registry import accounts, keys, organizations
 from pushpoint.serving import tokens
@@ -73,8 +73,9 @@ class Identities:
     def _as_of_now(self, then: Actor) -> Actor | None:
         if then.key_id:
             return keys.holder(self._database, then.key_id)
-        account = accounts.present(self._database, then.account)
-        if account is None:
+        try:
+            account = accounts.find(self._database, then.account.id)  # not by name, which may be somebody else's now
+        except NotFound:
             return None
         return replace(then, account=account, organizations=organizations.of_account(self._database, account))
 

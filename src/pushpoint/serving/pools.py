@@ -98,7 +98,7 @@ class Pools:
 
     def restart(self, build: Build) -> None:
         """Stop a pool; the next call starts another."""
-        self._let_go(build.id)
+        self._end(*self._take(build.id))
 
     def forget(self, build_ids: Iterable[str]) -> None:
         """Stop the pools of builds that are no more, in the background."""
@@ -114,9 +114,6 @@ class Pools:
                 self._end(pool, token)
 
         threading.Thread(target=end, name="ending", daemon=True).start()
-
-    def _let_go(self, build_id: str) -> None:
-        self._end(*self._take(build_id))
 
     def _take(self, build_id: str) -> tuple[LocalPool | None, str | None]:
         with self._lock:
@@ -235,8 +232,7 @@ class Pools:
                 gone = [self._pools.pop(key) for key in idle]
                 tokens = [self._owner_tokens.pop(key) for key in idle]
             for pool, token in zip(gone, tokens, strict=True):
-                pool.drain(timeout=DRAIN_TIMEOUT)
-                self._tokens.revoke(token)
+                self._end(pool, token)
 
     def _owner(self, algorithm: Algorithm) -> Actor:
         account = accounts.find(self._database, algorithm.name.owner)

@@ -62,19 +62,19 @@ def application(services: Services) -> ASGIApp:
         request_id = f"req-{uuid4()}"
         actor = guards.identify(services, raw.header(scope, b"authorization"), ["call"], deploys=True)
         if scope["method"] != "POST":
-            await raw.answer(send, 405, _JSON | {"allow": "POST"}, _error("call algorithms with POST"))
+            await raw.refuse(send, 405, "call algorithms with POST", allow="POST")
             return
         asked = _asked(services, actor, decode_path(scope["raw_path"]).removeprefix(_PREFIX).strip("/"))
         options = raw.query(scope)
         kind = (raw.header(scope, b"content-type") or "").partition(";")[0].strip().lower()
         if kind not in _TYPES:
-            await raw.answer(send, 415, _JSON, _error(f"415 unsupported content type; use {', '.join(_TYPES)}"))
+            await raw.refuse(send, 415, f"415 unsupported content type; use {', '.join(_TYPES)}")
             return
         timeout = _timeout(options.get("timeout"))
         largest = services.limits.input
         body = await _body(receive, largest)
         if body is None:
-            await raw.answer(send, 413, _JSON, _error(f"the input is over {largest} bytes; put it in a data:// file"))
+            await raw.refuse(send, 413, f"the input is over {largest} bytes; put it in a data:// file")
             return
         request = Call(_TYPES[kind], body, stdout=options.get("stdout", "").lower() == "true")
 
@@ -231,7 +231,3 @@ def _raw(outcome: Outcome, headers: dict[str, str]) -> tuple[int, dict[str, str]
         error = {"message": outcome.message, "error_type": outcome.error_type}
         return status, _JSON | headers, wire.encode({"error": error})
     return 200, {"content-type": _RAW_TYPES[outcome.content_type]} | headers, outcome.data
-
-
-def _error(message: str) -> bytes:
-    return wire.encode({"error": {"message": message}})

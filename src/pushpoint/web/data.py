@@ -8,7 +8,6 @@ file gets those of another file of the same owner. Connectors to other people's 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import mimetypes
 import re
@@ -26,7 +25,7 @@ from pushpoint.records import OWN_ALGORITHMS, PRIVATE, Actor
 from pushpoint.registry import data
 from pushpoint.serving import Services
 from pushpoint.web import conditions, guards, raw
-from pushpoint.web.errors import envelope, status_of
+from pushpoint.web.errors import envelope, not_offered, status_of
 from pushpoint.web.receiving import PIECE, announced_digests, keep
 
 LARGEST_ASKED = 1 << 16
@@ -34,7 +33,7 @@ LARGEST_ASKED = 1 << 16
 _OURS = re.compile(r"/v1/(?:data|connector/data(?:\+[^/]*)?)(?:/|$)")
 _OTHERS = re.compile(r"/v1/(?:connector/|data/(?=[^/]+://))((?:azureblob|dropbox|gs|s3)(?:\+[^/:]*)?)(?:[:/]|$)")
 _JSON = {"content-type": "application/json"}
-_CHANGED = wire.encode({"error": {"message": "the file holds other bytes than If-Match names; read it again"}})
+_CHANGED = "the file holds other bytes than If-Match names; read it again"
 
 
 def application(services: Services) -> ASGIApp:
@@ -52,14 +51,13 @@ def application(services: Services) -> ASGIApp:
         method = _METHODS.get(request["method"])
         if method is None:
             allowed = ", ".join(_METHODS)
-            await raw.answer(send, 405, _JSON | {"allow": allowed}, _error(f"use one of {allowed}"))
+            await raw.refuse(send, 405, f"use one of {allowed}", allow=allowed)
             return
         try:
             text = decode_path(request["raw_path"])
             if other := _OTHERS.match(text):
-                message = f"not offered: there is no connector to {other[1]}; put the data into a collection"
-                error = {"code": 5005, "message": message, "error_type": "NotFound"}
-                await raw.answer(send, 501, _JSON, wire.encode({"error": error}))
+                why = f"there is no connector to {other[1]}; put the data into a collection"
+                await raw.answer(send, 501, _JSON, not_offered(why))
                 return
             found = _OURS.match(text)
             if not found:
@@ -100,10 +98,9 @@ async def _get(
     if status != 200:
         kept = {name: headers[name] for name in ("etag", "last-modified", "x-data-type")}
         if status == 412:
-            await raw.answer(send, status, kept | _JSON, _CHANGED)
+            await raw.refuse(send, status, _CHANGED, **kept)
             return
-        await raw.begin(send, status, kept)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await raw.bare(send, status, kept)
         return
     size, begin, end = found.blob.size, 0, found.blob.size
     if part := conditions.part(scope, headers["etag"], modified, size):
@@ -112,8 +109,7 @@ async def _get(
         headers["content-range"] = f"bytes {begin}-{end - 1}/{size}" if begin < end else f"bytes */{size}"
         headers["content-length"] = str(end - begin)
     if scope["method"] == "HEAD" or status == 416:
-        await raw.begin(send, status, headers)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await raw.bare(send, status, headers)
         return
     with await asyncio.to_thread(services.store.open, found.blob.digest) as file:
         file.seek(begin)
@@ -249,7 +245,6 @@ def _file_headers(path: DataPath, blob: Descriptor) -> dict[str, str]:
     kind = mimetypes.guess_type(path.file)[0] or OCTETS
     if kind.startswith("text/"):
         kind += "; charset=utf-8"  # requests takes text without a charset for Latin-1
-    digests = {"sha-256": blob.hex, "md5": blob.md5}
     return {
         "content-type": kind,
         "content-length": str(blob.size),
@@ -257,11 +252,5 @@ def _file_headers(path: DataPath, blob: Descriptor) -> dict[str, str]:
         "accept-ranges": "bytes",
         "x-content-type-options": "nosniff",
         "etag": f'"{blob.md5}"',
-        "repr-digest": ", ".join(
-            f"{name}=:{base64.b64encode(bytes.fromhex(value)).decode()}:" for name, value in digests.items()
-        ),
+        "repr-digest": blob.field,
     }
-
-
-def _error(message: str) -> bytes:
-    return wire.encode({"error": {"message": message}})

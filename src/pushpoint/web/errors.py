@@ -136,6 +136,15 @@ def envelope(error: errors.Error, path: str = "", **more: object) -> tuple[int, 
     return status, headers, wire.encode(ErrorBody(error=told))
 
 
+def not_offered(reason: str) -> bytes:
+    """Write the body of a 501: what the old platform had and this one does not (code 5005).
+
+    Returns:
+        JSON.
+    """
+    return wire.encode({"error": {"code": 5005, "message": f"not offered: {reason}", "error_type": "NotFound"}})
+
+
 def bug(error: Exception) -> tuple[int, dict[str, str], bytes]:
     """Write an answer that tells nothing of the inside; the log has the rest under the same id.
 

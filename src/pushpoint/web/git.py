@@ -19,7 +19,7 @@ from typing import cast
 
 from litestar.types import ASGIApp, HTTPScope, Receive, Send
 
-from pushpoint import git, packets, wire
+from pushpoint import git, packets
 from pushpoint.errors import InvalidName, InvalidRequest, NotFound, Refused
 from pushpoint.names import AlgorithmName, decode_path
 from pushpoint.records import Actor, Algorithm
@@ -39,7 +39,6 @@ _PATH = re.compile(
 _PUSH, _FETCH = "git-receive-pack", "git-upload-pack"
 _REF = re.compile(rb"refs/(heads|tags)/.+")
 _PIECE = 1 << 16
-_JSON = {"content-type": "application/json"}
 
 
 def application(services: Services) -> ASGIApp:
@@ -61,7 +60,7 @@ def application(services: Services) -> ASGIApp:
         service = raw.query(request).get("service", "") if resource == "info/refs" else resource
         method = "GET" if resource == "info/refs" else "POST"
         if request["method"] != method:
-            await raw.answer(send, 405, _JSON | {"allow": method}, _error(f"git asks for this with {method}"))
+            await raw.refuse(send, 405, f"git asks for this with {method}", allow=method)
             return
         may = "manage" if service == _PUSH else "view"
         if may not in actor.scopes:
@@ -79,9 +78,7 @@ def application(services: Services) -> ASGIApp:
             await raw.answer(send, 403, {"content-type": "text/plain; charset=utf-8"}, elsewhere.encode())
             return
         if method == "POST" and raw.header(request, b"content-type") != f"application/x-{service}-request":
-            await raw.answer(
-                send, 415, _JSON, _error(f"415 unsupported content type; use application/x-{service}-request")
-            )
+            await raw.refuse(send, 415, f"415 unsupported content type; use application/x-{service}-request")
             return
         async with slots[actor.account.id]:
             body = _plain(_chunks(receive), raw.header(request, b"content-encoding"))
@@ -304,7 +301,3 @@ async def _head(process: asyncio.subprocess.Process) -> tuple[int, dict[str, str
     if not headers:
         raise InvalidRequest("git ended without an answer; try again")
     return status, headers
-
-
-def _error(message: str) -> bytes:
-    return wire.encode({"error": {"message": message}})

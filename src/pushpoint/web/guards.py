@@ -20,8 +20,8 @@ from litestar.handlers.http_handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from pushpoint.errors import Refused, Unauthenticated
+from pushpoint.names import is_key
 from pushpoint.records import SCOPES, Actor
-from pushpoint.registry import accounts
 from pushpoint.serving import Services
 from pushpoint.web import raw
 
@@ -80,7 +80,7 @@ def identify(
     """
     name, key = credential(header)
     found = services.identities.of_key(key) if key else None
-    if found is None and passwords and name and key and not accounts.KEY.fullmatch(key):
+    if found is None and passwords and name and key and not is_key(key):
         found = services.identities.of_password(name, key)
     if found is None:
         raise Unauthenticated("authorization required")

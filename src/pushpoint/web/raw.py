@@ -11,6 +11,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from pushpoint.errors import Error, Unavailable
 from pushpoint.web.errors import bug, envelope
+from pushpoint.wire import encode
 
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 
@@ -76,6 +77,17 @@ async def answer(send: Send, status: int, headers: Mapping[str, str], body: byte
     """Send a whole answer."""
     await begin(send, status, {**headers, "content-length": str(len(body))})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def bare(send: Send, status: int, headers: Mapping[str, str]) -> None:
+    """Send an answer without a body, whose headers may speak of one: for HEAD, 204, 304 and the like."""
+    await begin(send, status, headers)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def refuse(send: Send, status: int, message: str, **headers: str) -> None:
+    """Send a status that no error of ours has, with a message."""
+    await answer(send, status, {"content-type": "application/json", **headers}, encode({"error": {"message": message}}))
 
 
 def guarded(application: ASGIApp) -> ASGIApp:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from litestar import HttpMethod, Response, route
 from litestar.handlers.http_handlers import HTTPRouteHandler
 
-from pushpoint import wire
 from pushpoint.web.algorithms import ROOT
-from pushpoint.web.errors import ErrorBody
+from pushpoint.web.errors import ErrorBody, not_offered
 from pushpoint.web.guards import KNOWN
 
 _TOKENS = "a token for a git host is set on the algorithm: PUT /v1/algorithms/OWNER/NAME/source"
@@ -44,11 +43,9 @@ _METHODS = [HttpMethod.GET, HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, H
 
 
 def _handler(path: str, reason: str) -> HTTPRouteHandler:
-    error = {"code": 5005, "message": f"not offered: {reason}", "error_type": "NotFound"}
-
     @route(path, http_method=_METHODS, opt={"scope": KNOWN, "answers": {501: ErrorBody}}, sync_to_thread=False)
     def refuse() -> Response[bytes]:
-        return Response(wire.encode({"error": error}), status_code=501, media_type="application/json")
+        return Response(not_offered(reason), status_code=501, media_type="application/json")
 
     refuse.fn.__doc__ = f"Not offered: {reason}."
     return refuse

@@ -366,8 +366,7 @@ async def _find(asked: _Asked, id: str) -> Upload:
 
 
 async def _end(asked: _Asked, status: int, headers: dict[str, str]) -> None:
-    await raw.begin(asked.send, status, headers if status == 204 else headers | {"content-length": "0"})
-    await asked.send({"type": "http.response.body", "body": b"", "more_body": False})
+    await raw.bare(asked.send, status, headers if status == 204 else headers | {"content-length": "0"})
 
 
 def _state(upload: Upload) -> dict[str, str]:

@@ -14,7 +14,7 @@ from litestar import delete, get, post, put
 from pushpoint import wire
 from pushpoint.errors import AlreadyExists, InvalidRequest, NotFound, Refused
 from pushpoint.names import check_name
-from pushpoint.records import SCOPES, Account, Actor
+from pushpoint.records import Account, Actor
 from pushpoint.registry import accounts, algorithms, keys
 from pushpoint.serving import Services
 from pushpoint.web.paging import paged
@@ -29,9 +29,8 @@ def create(services: Services, actor: Actor, body: Annotated[bytes, wire.NewUser
     """Create a user; with `password` they can use git without a key. A `passwordHash` is not kept."""
     asked = wire.asked(body, wire.NewUser)
     name, password = asked["username"], asked.get("password")
-    password = asked.get("password")
     if password:
-        accounts.check_password(str(password))
+        accounts.check_password(password)
     account = accounts.create(services.database, name, details=details(asked, _DETAILS), actor=actor.account.name)
     if password:
         accounts.set_password(services.database, account, password, actor=actor.account.name)
@@ -156,10 +155,9 @@ def issued(services: Services, actor: Actor, account: Account, body: bytes) -> w
         Refused: It could do more.
     """
     asked = wire.new_key(wire.asked(body, wire.AskedKey))
-    if "admin" in asked.scopes and asked.scopes != {"admin"}:
-        raise InvalidRequest("an admin key is good for nothing else; make two keys")
+    keys.check_scopes(asked.scopes)
     if "admin" not in actor.scopes:
-        if "admin" in asked.scopes or not asked.scopes & SCOPES <= actor.scopes:
+        if not asked.scopes <= actor.scopes:
             raise Refused("a key cannot make one that may do more than itself; use one that may, or an admin key")
         if len(keys.of_account(services.database, account)) >= keys.MOST:
             raise AlreadyExists(f"{account.name} has {keys.MOST} keys; revoke some first")
