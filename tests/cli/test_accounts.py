@@ -56,8 +56,14 @@ def test_a_colleague_joins_a_team_and_leaves(command: Commands) -> None:
     command("organizations", "add-member", "reviews", "bob")
     assert "The reviews" in command("organizations", "list", key=key)
     assert json.loads(command("organizations", "members", "reviews", "--json")) == [
-        {"username": "ann", "is_owner": True},
-        {"username": "bob", "is_owner": False},
+        {
+            "username": name,
+            "role": role,
+            "is_owner": role == "owner",
+            "user_link": f"/v1/users/{name}",
+            "resource_type": "organization_member",
+        }
+        for name, role in (("ann", "owner"), ("bob", "member"))
     ]
     command("organizations", "add-member", "reviews", "ann", key=key, code=5)
     made = json.loads(command("keys", "add", "--organization", "reviews", "--label", "CI", "--json"))

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pushpoint.cli.settings import Json, connect_to_accounts
+from pushpoint.cli.settings import Json, connect_to_accounts, done
 from pushpoint.errors import ConfigError
 from pushpoint.report import printable, tables
 
@@ -98,10 +98,7 @@ def revoke(
     with connect_to_accounts(as_admin=user is not None) as client:
         owner = _owner(client, user, organization)
         client.accounts.revoke_key(owner, key, is_organization=organization is not None)
-    if json:
-        typer.echo("{}")
-    else:
-        Console(stderr=True, soft_wrap=True).print(Text(f"{printable(key)} is over", "green"))
+    done(json, f"{key} is over")
 
 
 def _owner(client: Client, user: str | None, organization: str | None) -> str:

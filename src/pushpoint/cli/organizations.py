@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pushpoint.cli.settings import Json, connect_to_accounts
+from pushpoint.cli.settings import Json, connect_to_accounts, done
 from pushpoint.report import printable, tables
 
 app = typer.Typer(
@@ -34,7 +33,7 @@ def add(
 
     with connect_to_accounts(as_admin=True) as client:
         made = client.accounts.add_organization(name, label=label)
-    _done(json, msgspec.json.encode(made), f"organization {name}")
+    done(json, f"organization {name}", msgspec.json.encode(made))
 
 
 @app.command(name="list")
@@ -58,7 +57,7 @@ def remove(name: Name, as_admin: AsAdmin = False, json: Json = False) -> None:
     """Delete an organization that owns nothing any more."""
     with connect_to_accounts(as_admin=as_admin) as client:
         client.accounts.remove_organization(name)
-    _done(json, b"{}", f"{name} is gone")
+    done(json, f"{name} is gone")
 
 
 @app.command()
@@ -88,7 +87,7 @@ def add_member(
     """Make a user a member; who is one already stays what they are."""
     with connect_to_accounts(as_admin=as_admin) as client:
         client.accounts.add_member(name, user, is_owner=owner)
-    _done(json, b"{}", f"{user} is in {name}")
+    done(json, f"{user} is in {name}")
 
 
 @app.command()
@@ -96,11 +95,4 @@ def remove_member(name: Name, user: User, as_admin: AsAdmin = False, json: Json 
     """Take a user out; the last owner stays."""
     with connect_to_accounts(as_admin=as_admin) as client:
         client.accounts.remove_member(name, user)
-    _done(json, b"{}", f"{user} is no longer in {name}")
-
-
-def _done(json: bool, result: bytes, sentence: str) -> None:
-    if json:
-        typer.echo(result)
-    else:
-        Console(stderr=True, soft_wrap=True).print(Text(printable(sentence), "green"))
+    done(json, f"{user} is no longer in {name}")

@@ -6,11 +6,10 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pushpoint.cli.settings import Algorithm, Json, connect, named
+from pushpoint.cli.settings import Algorithm, Json, connect, done, named
 from pushpoint.errors import ConfigError, NotFound
 from pushpoint.report import printable, tables
 
@@ -40,10 +39,7 @@ def set_(
     with connect(algorithm) as client:
         name = named(algorithm, client)
         made = client.accounts.set_secret(name, variable, value, description=description)
-    if json:
-        typer.echo(msgspec.json.encode(made))
-    else:
-        Console(stderr=True, soft_wrap=True).print(Text(f"{name} has the secret {printable(variable)}", "green"))
+    done(json, f"{name} has the secret {variable}", msgspec.json.encode(made))
 
 
 @app.command(name="list")
@@ -72,7 +68,4 @@ def remove(variable: Variable, algorithm: Algorithm = None, json: Json = False) 
         if there is None:
             raise NotFound(f"{name} has no secret {variable}; list them: pushpoint secrets list")
         client.accounts.remove_secret(name, there.id)
-    if json:
-        typer.echo("{}")
-    else:
-        Console(stderr=True, soft_wrap=True).print(Text(f"{printable(variable)} is gone", "green"))
+    done(json, f"{variable} is gone")

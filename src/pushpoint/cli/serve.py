@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -116,13 +117,15 @@ async def _serve(
 ) -> None:
     import uvicorn
 
-    from pushpoint.serving.sweeping import Sweeper
+    from pushpoint.serving import sweeping
+    from pushpoint.serving.repeating import Repeating
     from pushpoint.web import create_app
 
     say = Console(stderr=True, soft_wrap=True)
     inner_path = home / "run" / "api.sock"
     services = await asyncio.to_thread(_open, home, outside, limits, inner_path, asyncio.get_running_loop())
-    sweeper = Sweeper(services.database, services.store, services.tokens)
+    sweep = partial(sweeping.sweep, services.database, services.store, services.tokens)
+    sweeper = Repeating("sweeper", sweeping.EVERY, sweep)
     try:
         _first_start(services, account, explicit=explicit, say=say)
         sandbox = services.sandbox

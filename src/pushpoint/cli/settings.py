@@ -97,6 +97,25 @@ def of_repository() -> str:
         raise ConfigError(f"name the algorithm, OWNER/NAME, or run this inside its repository: {error}") from error
 
 
+def done(json: bool, sentence: str, result: bytes = b"{}") -> None:
+    """Say that a command has done what it was asked: a sentence for a person, or its result for a machine.
+
+    Args:
+        json: Whether a machine reads it.
+        sentence: What was done; other people's text in it is made printable.
+        result: JSON.
+    """
+    if json:
+        typer.echo(result)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    from pushpoint.report import printable
+
+    Console(stderr=True, soft_wrap=True).print(Text(printable(sentence), "green"))
+
+
 def credential_files() -> list[Path]:
     """List the files that hold a key of this person's: the profile, and what it names.
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pushpoint.cli.settings import Algorithm, Json, connect, named
+from pushpoint.cli.settings import Algorithm, Json, connect, done, named
 from pushpoint.report import printable, tables
 
 if TYPE_CHECKING:
@@ -105,10 +105,7 @@ def remove(
     with connect(algorithm) as client:
         name = named(algorithm, client)
         client.distrust(name, publisher)
-    if json:
-        typer.echo("{}")
-    else:
-        Console(stderr=True, soft_wrap=True).print(Text(f"{name} trusts {printable(publisher)} no longer", "green"))
+    done(json, f"{name} trusts {publisher} no longer")
 
 
 def _described(made: PublisherView) -> str:

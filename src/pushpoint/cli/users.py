@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pushpoint.cli.settings import Json, connect_to_accounts
+from pushpoint.cli.settings import Json, connect_to_accounts, done
 from pushpoint.errors import ConfigError
 from pushpoint.report import printable, tables
 
@@ -69,10 +69,7 @@ def password(name: Name, json: Json = False) -> None:
         raise ConfigError("standard input holds no password; pipe one into the command")
     with connect_to_accounts(as_admin=True) as client:
         client.accounts.set_password(name, wanted)
-    if json:
-        typer.echo("{}")
-    else:
-        Console(stderr=True, soft_wrap=True).print(Text(f"{printable(name)} has a password for git", "green"))
+    done(json, f"{name} has a password for git")
 
 
 @app.command()
@@ -80,7 +77,4 @@ def remove(name: Name, json: Json = False) -> None:
     """Delete a user who owns nothing any more; their keys end."""
     with connect_to_accounts(as_admin=True) as client:
         client.accounts.remove_user(name)
-    if json:
-        typer.echo("{}")
-    else:
-        Console(stderr=True, soft_wrap=True).print(Text(f"{printable(name)} is gone", "green"))
+    done(json, f"{name} is gone")

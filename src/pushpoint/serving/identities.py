@@ -13,13 +13,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import structlog
-
 from pushpoint.databases import Database, changes
 from pushpoint.errors import NotFound, Unavailable
 from pushpoint.records import EVERYDAY, Actor
 from pushpoint.registry import accounts, keys, organizations
 from pushpoint.serving import tokens
+from pushpoint.serving.repeating import Repeating
 
 AGE = 0.5
 """Seconds for which a key that was found is not looked up again."""
@@ -28,8 +27,6 @@ NOTED = 10.0
 GUESSES, GUESSING = 5, 60.0
 """Wrong passwords of one user, and the seconds within which no more are looked at."""
 _MOST = 10_000  # remembered keys, twice where calls run, and users with wrong passwords
-
-log = structlog.get_logger()
 
 
 class Identities:
@@ -42,9 +39,7 @@ class Identities:
         self._guesses: dict[str, list[float]] = {}
         self._counting = threading.Lock()
         self._guessing = threading.BoundedSemaphore(2)  # so that guessing takes one core at most
-        self._stop = threading.Event()
-        self._noting = threading.Thread(target=self._note, name="keys", daemon=True)
-        self._noting.start()
+        self._noting = Repeating("last use of keys", NOTED, self._note)
 
     def of_key(self, key: str) -> Actor | None:
         """Say who acts with a key, or with the token of a call that is running.
@@ -128,16 +123,9 @@ class Identities:
 
     def close(self) -> None:
         """Write down what is not written yet."""
-        self._stop.set()
-        self._noting.join()
+        self._noting.close()
 
     def _note(self) -> None:
-        stopped = False
-        while not stopped:
-            stopped = self._stop.wait(NOTED)
-            used, self._used = self._used, {}
-            if used:
-                try:
-                    keys.note_used(self._database, used)
-                except Exception:  # it is for people to look at; calls go on
-                    log.exception("the last use of keys was not written down")
+        used, self._used = self._used, {}
+        if used:
+            keys.note_used(self._database, used)

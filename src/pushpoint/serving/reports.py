@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 from collections import Counter
 
 import structlog
@@ -11,6 +10,7 @@ import structlog
 from pushpoint.databases import Database
 from pushpoint.records import FailedCall, Insight
 from pushpoint.registry import reports
+from pushpoint.serving.repeating import Repeating
 
 PAUSE = 0.5
 """Seconds between two times at which something is written down."""
@@ -28,9 +28,7 @@ class Reports:
         self._waiting: queue.Queue[FailedCall | Insight] = queue.Queue(MOST)
         self._of_each: Counter[str] = Counter()
         self._dropped = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._write, name="reports", daemon=True)
-        self._thread.start()
+        self._writing = Repeating("reports of calls", PAUSE, self._write)
 
     def add(self, one: FailedCall | Insight) -> None:
         """Have something written down soon; one algorithm's flood takes no place of another's."""
@@ -45,20 +43,13 @@ class Reports:
 
     def close(self) -> None:
         """Write down what still waits."""
-        self._stop.set()
-        self._thread.join()
+        self._writing.close()
 
     def _write(self) -> None:
-        stopped = False
-        while not stopped:
-            stopped = self._stop.wait(PAUSE)
-            found = [self._waiting.get_nowait() for _ in range(self._waiting.qsize())]
-            self._of_each.clear()
-            if self._dropped:
-                log.warning("too many reports of calls at once; some were dropped", dropped=self._dropped)
-                self._dropped = 0
-            if found:
-                try:
-                    reports.keep(self._database, found)
-                except Exception:  # they are for people to look at; calls go on
-                    log.exception("reports of calls were not written down")
+        found = [self._waiting.get_nowait() for _ in range(self._waiting.qsize())]
+        self._of_each.clear()
+        if self._dropped:
+            log.warning("too many reports of calls at once; some were dropped", dropped=self._dropped)
+            self._dropped = 0
+        if found:
+            reports.keep(self._database, found)
