@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 
 from pushpoint.errors import NotFound
-from pushpoint.names import Reference
-from pushpoint.registry import algorithms, keys, reports
+from pushpoint.names import Reference, data_path
+from pushpoint.registry import algorithms, data, keys, reports
 from pushpoint.serving import identities
 from pushpoint.serving.identities import Identities
 from pushpoint.serving.lookups import Lookups
@@ -38,7 +38,10 @@ def test_what_a_call_is_for_is_read_once(registry: Registry) -> None:
             assert [lookups.target(registry.ann, one) for one in asked] == first
             assert lookups.name(registry.ann, UUID(registry.algorithm.id)) == name
     assert not said
-    reports.keep(registry.database, [])  # a quiet write, which no call is waiting for
+    reports.keep(registry.database, [])  # quiet writes, which no call is waiting for
+    path = data_path("data://ann/models")
+    data.create_collection(registry.database, registry.ann, path)
+    data.delete_collection(registry.database, registry.ann, path, force=False)
     with listening(registry.database) as said:
         assert lookups.target(registry.ann, asked[0]) == first[0]
     assert not said
