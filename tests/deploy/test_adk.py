@@ -85,6 +85,7 @@ def test_a_frozen_manifest_that_is_a_link_is_refused(tmp_path: Path) -> None:
 
 CODE = """
 import hashlib
+import Algorithmia
 from Algorithmia import ADK
 from pushpoint.runtime import model
 
@@ -154,7 +155,7 @@ def test_a_frozen_manifest_follows_too(platform: Platform, repository: Repositor
         repository.write(f"{repository.name}/TEST_CASES.json", json.dumps(cases))
         repository.commit()
         refused = repository.deploy(platform)
-        assert refused.code == 7, "the ADK still compares what its user has frozen"
+        assert refused.code == 6, "the ADK still compares what its user has frozen"
         assert "LoadingError" in refused.error
         assert "Mismatch" in refused.error
 
