@@ -153,11 +153,19 @@ def changed(line: Line) -> None:
     line.repository.commit("Change something")
 
 
-def pushes_are_too_large(line: Line) -> Callable[[], object]:
+def objects_are_not_taken(line: Line) -> Callable[[], object]:
+    """As on a full disk: git makes no new folder of objects. Its limits are told each time, and no longer in a file."""
     changed(line)
-    bare = line.repository.pushed(line.platform)
-    line.repository.git("--git-dir", str(bare), "config", "receive.maxInputSize", "1")
-    return lambda: line.repository.git("--git-dir", str(bare), "config", "--unset", "receive.maxInputSize")
+    objects = line.repository.pushed(line.platform) / "objects"
+    missing = [objects / f"{number:02x}" for number in range(256) if not (objects / f"{number:02x}").exists()]
+    for path in missing:
+        path.touch()
+
+    def mend() -> None:
+        for path in missing:
+            path.unlink()
+
+    return mend
 
 
 def branch_is_locked(line: Line) -> Callable[[], object]:
@@ -243,7 +251,7 @@ CODE = {
     "the model is empty": Row(empty, 3, "is empty", "save the model"),
     "the store does not work": Row(store_is_broken, 11, "", "operator"),
     "the stored name holds other bytes": Row(name_is_taken, 8, "holds other bytes", "then deploy again"),
-    "the repository is full": Row(pushes_are_too_large, 11, "does not take", "again"),
+    "the repository is full": Row(objects_are_not_taken, 11, "does not take", "again"),
     "the branch is locked": Row(branch_is_locked, 11, "does not take", "again"),
     "the repository is gone": Row(repository_is_gone, 10, "does not exist", "check"),
     "a syntax error": Row(files(code="def apply(input:\n"), 6, "SyntaxError", "deploy again", pushes=True),
@@ -317,7 +325,7 @@ def test_a_later_step_fails(code: Line, name: str) -> None:
 
 
 def test_what_succeeded_before_a_failure_is_not_done_again(code: Line) -> None:
-    mend = pushes_are_too_large(code)
+    mend = objects_are_not_taken(code)
     assert code.repository.deploy(code.platform).code == 11
     mend()
     again = code.repository.deploy(code.platform)

@@ -116,7 +116,10 @@ def _find(services: Services, actor: Actor, name: AlgorithmName, selector: str |
     """Find an algorithm and the repository to serve: all of it to its owner, up to a version to who may see that."""
     if selector is None:
         algorithm = algorithms.find_own(services.database, actor, name)
-        return algorithm, repositories.path(services.repositories, algorithm)
+        repository = repositories.path(services.repositories, algorithm)
+        if not repository.is_dir():
+            raise NotFound(f"the repository of algo://{name} is gone; tell the platform's operator")
+        return algorithm, repository
     algorithm = algorithms.find(services.database, actor, name)
     is_owner = algorithms.owns(actor, algorithm)
     if not (is_owner or algorithm.settings.get("source_visibility") == "open"):
