@@ -286,5 +286,5 @@ def test_guessing_passwords_is_slowed_down_for_that_user_alone(people: People) -
         return ask(platform, "GET", f"/git/{name}/x.git/info/refs", key=basic).status
 
     assert [answered("guessed", f"wrong{number}") for number in range(5)] == [401] * 5
-    assert answered("guessed", PASSWORD) == 503, "not even the right one"
+    assert answered("guessed", PASSWORD) == 403, "not even the right one"
     assert answered("spared", PASSWORD) == 404, "there is no repository, but the password is right"

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from pushpoint.databases import Database, changes
-from pushpoint.errors import NotFound, Unavailable
+from pushpoint.errors import NotFound, Refused
 from pushpoint.records import EVERYDAY, Actor
 from pushpoint.registry import accounts, keys, organizations
 from pushpoint.serving import tokens
@@ -94,7 +94,7 @@ class Identities:
             The actor, or none if there is no such user, or it is another password.
 
         Raises:
-            Unavailable: Too many passwords of this user were wrong.
+            Refused: Too many passwords of this user were wrong.
         """
         now = time.monotonic()
         with self._counting:  # counted before it is looked at, so that many at once are no way around
@@ -104,7 +104,7 @@ class Identities:
             while len(self._guesses) > _MOST:
                 self._guesses.pop(next(iter(self._guesses)))
         if not is_free:
-            raise Unavailable(f"too many wrong passwords; wait, or use a key of {name}'s", retry_after=GUESSING)
+            raise Refused(f"too many wrong passwords; wait {GUESSING:g} s, or use a key of {name}'s")
         with self._guessing:
             account = accounts.with_password(self._database, name, password)
         if account is None:

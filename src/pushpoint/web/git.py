@@ -271,15 +271,14 @@ async def _run(
 async def _feed(process: asyncio.subprocess.Process, first: bytes, body: AsyncIterator[bytes]) -> None:
     stdin = process.stdin
     assert stdin  # noqa: S101 - it is a pipe
-    try:
+    # half a push does not match its own checksum: git refuses it, and takes away what it wrote
+    with contextlib.suppress(raw.Gone, ConnectionError, InvalidRequest):
         stdin.write(first)
         await stdin.drain()
         async for piece in body:
             stdin.write(piece)
             await stdin.drain()
-        stdin.close()
-    except (raw.Gone, ConnectionError, InvalidRequest):
-        _end(process)  # half a push must not be taken for a whole one
+    stdin.close()
 
 
 def _end(process: asyncio.subprocess.Process) -> None:
