@@ -45,6 +45,13 @@ BACKOFF_LIMIT_SECONDS = 10.0
 STEADY_SECONDS = 10.0
 """A worker that lived so long, or has answered once, did not die of its start."""
 LAST_WORDS = 2_000
+QUICK_SECONDS, AHEAD = 0.002, 8
+"""A worker whose calls take less than this is given so many at a time, and takes them one after the other: it need not
+wait for the next one to come. Those that it had not begun when it ended are another worker's."""
+LEAST_SECONDS, LEAST_BATCH_SECONDS = 0.5, 10.0
+"""A caller's patience ends its own call; a worker that is at it is ended when it was at it for so long as well."""
+GLANCE_SECONDS = 0.05
+"""How often it is looked whether calls have run out of time."""
 LOG_LIMIT = 64 << 20
 """Bytes after which a log is emptied, so that an algorithm which prints without end does not fill the disk."""
 
@@ -66,6 +73,30 @@ class Start:
     log: Path
 
 
+@dataclass(slots=True, eq=False)
+class Job:
+    """A call on its way.
+
+    Attributes:
+        call: What the algorithm is called with.
+        timeout: The seconds that the caller has given it.
+        deadline: When they are over, in the loop's seconds.
+        outcome: Where the outcome will be.
+        alone: Whether it is to be with no other: it was among those that ended a worker.
+    """
+
+    call: Call
+    timeout: float
+    deadline: float
+    outcome: asyncio.Future[Outcome]
+    alone: bool = False
+
+    def settle(self, outcome: Outcome) -> None:
+        """Answer the caller, if that is still waiting."""
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+
 class Worker(asyncio.Protocol):
     """One worker process, seen from outside.
 
@@ -75,12 +106,12 @@ class Worker(asyncio.Protocol):
         born: When it was started, in the loop's seconds.
     """
 
-    def __init__(self, on_idle: Callable[[Worker], None]) -> None:
+    def __init__(self, on_room: Callable[[Worker], None]) -> None:
         self.state = ReplicaState.STARTING
         self.answered = 0
         self._loop = asyncio.get_running_loop()
         self.born = self._loop.time()
-        self._on_idle = on_idle
+        self._on_room = on_room
         self._decoder = frames.Decoder()
         self._transport: asyncio.Transport | None = None
         self._scratch: Path | None = None
@@ -90,17 +121,30 @@ class Worker(asyncio.Protocol):
         self._ready: asyncio.Future[Ready] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._call_id = 0
-        self._pending: asyncio.Future[Outcome] | None = None
-        self._pending_since = 0.0
-        self._limit: asyncio.TimerHandle | None = None
+        self._jobs: dict[int, Job] = {}
+        self._turn = self.born
+        self._at_once, self._repeatable = 1, False
+        self._usual = QUICK_SECONDS
         self._quiet_since = self.born
         self._pinged = False
         self._accusation = ""
 
     @property
-    def is_idle(self) -> bool:
-        """Whether it can be called at once."""
-        return self.state is ReplicaState.READY and not (self._transport is None or self._transport.is_closing())
+    def load(self) -> int:
+        """How many calls it has."""
+        return len(self._jobs)
+
+    @property
+    def room(self) -> int:
+        """How many calls it may be given now; none while one is to be alone."""
+        jobs = self._jobs
+        if not (self.state is ReplicaState.READY or self.state is ReplicaState.BUSY) or self._transport is None:
+            return 0
+        if self._transport.is_closing() or (len(jobs) == 1 and next(iter(jobs.values())).alone):
+            return 0
+        if self._at_once > 1:  # the next batch waits in the socket while it is at this one
+            return (2 * self._at_once if self._repeatable else self._at_once) - len(jobs)
+        return (AHEAD if self._usual < QUICK_SECONDS else 1) - len(jobs)
 
     async def start(self, make: Callable[[int], Start]) -> Ready:
         """Start the process and wait until it has loaded.
@@ -127,6 +171,7 @@ class Worker(asyncio.Protocol):
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if self._ready.done():
             ready = self._ready.result()
+            self._at_once, self._repeatable = ready.at_once, ready.repeatable
         else:
             ending = await self._reap()
             seconds = self._loop.time() - self.born
@@ -155,24 +200,45 @@ class Worker(asyncio.Protocol):
         finally:
             os.close(log)
 
-    def call(self, call: Call, deadline: float, timeout: float) -> asyncio.Future[Outcome]:
-        """Begin a call on this idle worker.
+    def take(self, job: Job) -> None:
+        """Begin a call; there must be room for it."""
+        if not self._jobs:
+            self._advance(ReplicaState.BUSY)
+            self._turn = self._loop.time()
+        self._call_id = self._call_id % 0xFFFFFFFF + 1
+        self._jobs[self._call_id] = job
+        call = job.call
+        if self._at_once > 1:  # what it asks of the platform cannot be told apart, so it asks as its owner
+            call = Call(call.content_type, call.data, "", call.stdout, call.trace)
+        self._send(self._call_id, call)
 
-        Args:
-            call: What to call it with.
-            deadline: When the call becomes a failure and the worker is killed, in the loop's seconds.
-            timeout: The seconds the caller gave, to be named then.
+    def look(self, now: float) -> None:
+        """Answer the calls that have run out of time, and end a worker that does not come back from one."""
+        for job in self._jobs.values():
+            if now >= job.deadline:
+                job.settle(_too_late(job))
+        oldest = next(iter(self._jobs.values()), None)
+        least = LEAST_BATCH_SECONDS if self._at_once > 1 else LEAST_SECONDS
+        if oldest and now >= oldest.deadline and now - self._turn >= least:
+            self.kill(f"the algorithm did not answer within {oldest.timeout:g} seconds")
+
+    def unbegun(self) -> list[Job]:
+        """Take the calls of a worker that is no more and that another one may have.
 
         Returns:
-            Where the outcome will be.
+            Those after the one that it was at; of a batch all of them, each to be alone, unless there was one alone.
         """
-        self._advance(ReplicaState.BUSY)
-        self._call_id = self._call_id % 0xFFFFFFFF + 1
-        self._pending = self._loop.create_future()
-        self._pending_since = self._loop.time()
-        self._limit = self._loop.call_at(deadline, self._too_long, timeout)
-        self._send(self._call_id, call)
-        return self._pending
+        jobs = [job for job in self._jobs.values() if not job.outcome.done()]
+        if self._repeatable and len(jobs) > 1:
+            for job in jobs:
+                job.alone = True
+        elif self._at_once > 1 or not jobs:
+            return []
+        else:
+            ended = next(iter(self._jobs.values()))
+            jobs = [job for job in jobs if job is not ended]
+        self._jobs = {number: job for number, job in self._jobs.items() if job not in jobs}
+        return jobs
 
     def check(self) -> None:
         """Notice a death that the socket does not show, and ask a quiet worker whether it is there."""
@@ -195,8 +261,12 @@ class Worker(asyncio.Protocol):
         self._signal(signal.SIGKILL)
         self._cut()
 
-    async def gone(self) -> None:
-        """Wait until the worker is no more, then tidy up after it."""
+    async def gone(self, again: Callable[[list[Job]], None]) -> None:
+        """Wait until the worker is no more, then tidy up after it.
+
+        Args:
+            again: Gets the calls that another worker may have.
+        """
         await asyncio.shield(self._gone)
         ending = await self._reap()
         if self.state is ReplicaState.STOPPING:
@@ -206,9 +276,12 @@ class Worker(asyncio.Protocol):
         elif self.state is ReplicaState.STARTING:
             self._advance(ReplicaState.FAILED)
         kind = "SystemExit" if self._exited() else "SystemError"
-        seconds = self._loop.time() - self._pending_since
+        again(self.unbegun())
+        seconds = self._loop.time() - self._turn
         stdout = self._unfinished_output()
-        self._settle(Failure(kind, ending, self._last_words() if self._pending else "", seconds, stdout))
+        for job in self._jobs.values():
+            job.settle(Failure(kind, ending, self._last_words(), seconds, stdout))
+        self._jobs.clear()
         if self._scratch is not None:
             await asyncio.to_thread(_remove, self._scratch)
 
@@ -237,31 +310,20 @@ class Worker(asyncio.Protocol):
 
     def _receive(self, call_id: int, message: Message) -> None:
         match message:
-            case Answer() | Failure() if self._pending is not None and call_id == self._call_id:
+            case Answer() | Failure() if job := self._jobs.pop(call_id, None):
                 self.answered += 1
-                self._quiet_since = self._loop.time()
-                self._settle(message)
-                if self.state is ReplicaState.BUSY:
+                self._turn = self._quiet_since = self._loop.time()
+                self._usual += (message.duration - self._usual) / 8
+                job.settle(message)
+                if not self._jobs and self.state is ReplicaState.BUSY:
                     self._advance(ReplicaState.READY)
-                    self._on_idle(self)
+                self._on_room(self)
             case Pong() if self._pinged:
                 self._pinged = False
             case Ready() if not self._ready.done() and self.state is ReplicaState.STARTING:
                 self._ready.set_result(message)
             case _:
                 raise frames.ProtocolError(f"nobody asked for this {type(message).__name__}")
-
-    def _settle(self, outcome: Outcome) -> None:
-        if self._limit is not None:
-            self._limit.cancel()
-        pending, self._pending = self._pending, None
-        if pending is not None and not pending.done():
-            pending.set_result(outcome)
-
-    def _too_long(self, timeout: float) -> None:
-        message = f"the algorithm did not answer within {timeout:g} seconds"
-        self._settle(Failure("TimeoutError", message, "", timeout))
-        self.kill()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The worker has closed its end, or we have."""
@@ -354,6 +416,13 @@ class Worker(asyncio.Protocol):
             return ""
 
 
+_STOPPED = Failure("SystemError", "the release was stopped before it could answer")
+
+
+def _too_late(job: Job) -> Failure:
+    return Failure("TimeoutError", f"the algorithm did not answer within {job.timeout:g} seconds", "", job.timeout)
+
+
 def _remove(folder: Path) -> None:
     def again(remove: Callable[[str], object], path: str, _: object) -> None:
         with contextlib.suppress(OSError):  # a folder that the algorithm has closed to itself
@@ -367,7 +436,7 @@ def _remove(folder: Path) -> None:
 
 
 class Supervisor:
-    """Keeps the workers of one release alive, and gives the next call to one that is idle.
+    """Keeps the workers of one release alive, and gives the next call to the one that has fewest.
 
     Attributes:
         failure: Why the newest start failed, while no worker is ready.
@@ -387,8 +456,8 @@ class Supervisor:
         self._replicas = replicas
         self._on_started = on_started
         self._workers: set[Worker] = set()
-        self._idle: deque[Worker] = deque()
-        self._waiting: deque[asyncio.Future[Worker | Failure]] = deque()
+        self._waiting: deque[Job] = deque()
+        self._glance: asyncio.TimerHandle | None = None
         self._unstarted = replicas
         self._stopping = asyncio.Event()
         self._keepers: list[asyncio.Task[None]] = []
@@ -405,7 +474,7 @@ class Supervisor:
         self._watcher = asyncio.create_task(self._watch())
 
     async def call(self, call: Call, timeout: float) -> Outcome:
-        """Call the worker that has been idle longest, or wait for one.
+        """Call the worker that has fewest calls, or wait for one that has room.
 
         Args:
             call: What to call it with.
@@ -415,60 +484,66 @@ class Supervisor:
             The answer, or the failure: the algorithm's, a dead worker's, or that time is up.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
         if len(call.data) > frames.DATA_LIMIT:
             return Failure("TooLargeError", f"the input is larger than {frames.DATA_LIMIT} bytes")
+        job = Job(call, timeout, loop.time() + timeout, loop.create_future())
         self.in_flight += 1
         self.last_used = time.monotonic()
         try:
-            while True:
-                found = self._take() or await self._wait(deadline - loop.time())
-                if found is None:
-                    return Failure("TimeoutError", f"no replica was free within {timeout:g} seconds", "", timeout)
-                if isinstance(found, Failure):
-                    return found
-                if found.is_idle:
-                    return await found.call(call, deadline, timeout)
+            if self._waiting or not self._give(job):
+                if self.failure and not self.live_replicas:
+                    return self.failure
+                self._waiting.append(job)
+            if self._glance is None:
+                self._glance = loop.call_later(GLANCE_SECONDS, self._look)
+            return await job.outcome
         finally:
             self.in_flight -= 1
             self.last_used = time.monotonic()
 
-    def _take(self) -> Worker | Failure | None:
-        while self._idle:
-            worker = self._idle.popleft()
-            if worker.is_idle:
-                return worker
-        return self.failure if not self.live_replicas else None
-
-    async def _wait(self, seconds: float) -> Worker | Failure | None:
-        waiting: asyncio.Future[Worker | Failure] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiting)
-        try:
-            await asyncio.wait((waiting,), timeout=max(seconds, 0.0))
-        except asyncio.CancelledError:
-            if waiting.done() and isinstance(worker := waiting.result(), Worker):
-                self._offer(worker)  # it came too late for this caller: it is the next one's
-            waiting.cancel()
-            raise
-        if waiting.done():
-            return waiting.result()
-        waiting.cancel()
-        return None
+    def _give(self, job: Job) -> bool:
+        best, least = None, frames.MOST_AT_ONCE * 2
+        for worker in self._workers:
+            if worker.load < least and worker.room > 0 and not (job.alone and worker.load):
+                best, least = worker, worker.load
+        if best:
+            best.take(job)
+        return best is not None
 
     def _offer(self, worker: Worker) -> None:
-        while self._waiting:
-            waiting = self._waiting.popleft()
-            if not waiting.done():
-                waiting.set_result(worker)
-                return
-        self._idle.append(worker)
+        waiting = self._waiting
+        while waiting and worker.room > 0 and not (waiting[0].alone and worker.load):
+            job = waiting.popleft()
+            if not job.outcome.done():
+                worker.take(job)
+
+    def _again(self, jobs: list[Job]) -> None:
+        if self._stopping.is_set():
+            for job in jobs:
+                job.settle(_STOPPED)
+            return
+        self._waiting.extendleft(reversed(jobs))
+        for worker in list(self._workers):
+            self._offer(worker)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for job in self._waiting:
+            if now >= job.deadline:
+                job.settle(
+                    Failure("TimeoutError", f"no replica was free within {job.timeout:g} seconds", "", job.timeout)
+                )
+        while self._waiting and self._waiting[0].outcome.done():
+            self._waiting.popleft()
+        for worker in list(self._workers):
+            worker.look(now)
+        self._glance = loop.call_later(GLANCE_SECONDS, self._look) if self.in_flight else None
 
     def _refuse(self, failure: Failure) -> None:
         self.failure = failure
         while self._waiting and not self.live_replicas:
-            waiting = self._waiting.popleft()
-            if not waiting.done():
-                waiting.set_result(failure)
+            self._waiting.popleft().settle(failure)
 
     async def _keep(self) -> None:
         pause, first = 0.0, True
@@ -492,10 +567,10 @@ class Supervisor:
                     self._started(ready.failure)
                     if ready.failure is not None:
                         return
-                await worker.gone()
+                await worker.gone(self._again)
             finally:
                 worker.kill()
-                await worker.gone()
+                await worker.gone(self._again)
                 self._workers.discard(worker)
             steady = worker.answered or asyncio.get_running_loop().time() - worker.born > STEADY_SECONDS
             pause = BACKOFF_SECONDS if steady else min(max(pause * 2, BACKOFF_SECONDS), BACKOFF_LIMIT_SECONDS)
@@ -519,10 +594,8 @@ class Supervisor:
         while self.in_flight and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         self._stopping.set()
-        for waiting in self._waiting:
-            if not waiting.done():
-                waiting.set_result(Failure("SystemError", "the release was stopped before it could answer"))
-        self._waiting.clear()
+        while self._waiting:
+            self._waiting.popleft().settle(_STOPPED)
         await asyncio.gather(*(worker.stop(grace) for worker in list(self._workers)))
         await asyncio.gather(*self._keepers)
         if self._watcher is not None:
