@@ -56,9 +56,13 @@ def main() -> None:
     def one_by_one(answering: Answering) -> None:
         while channel.more():
             for call_id, call in channel.take():
-                forwarder.token = call.token
+                forwarder.token, forwarder.trace = call.token, call.trace
+                if call.trace:
+                    os.environ["TRACEPARENT"] = call.trace
                 outcome = _answer(answering, call, capture)
-                forwarder.token = hello.token
+                if call.trace:
+                    os.environ.pop("TRACEPARENT", None)
+                forwarder.token, forwarder.trace = hello.token, ""
                 channel.send((call_id, outcome))
 
     def pass_on() -> None:

@@ -44,7 +44,7 @@ async def call(
                     await asyncio.to_thread(services.pools.restart, target.build)
                 return failure, target
         with services.tokens.during(actor, target.algorithm, session=request_id) as token:
-            addressed = Call(request.content_type, request.data, token=token, stdout=request.stdout)
+            addressed = Call(request.content_type, request.data, token, request.stdout, request.trace)
             try:
                 return await pool.call(addressed, timeout=timeout), target
             except Unavailable:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -44,6 +45,8 @@ _RAW_TYPES = {
     "binary": "application/octet-stream",
     "void": "application/json",
 }
+_TRACE = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""A `traceparent`: https://www.w3.org/TR/trace-context/. Another one is not passed on."""
 _PREFIX = "/v1/algo"
 _UUID = 36  # characters; a name has at most 30
 _JSON = {"content-type": "application/json"}
@@ -76,7 +79,13 @@ def application(services: Services) -> ASGIApp:
         if body is None:
             await raw.refuse(send, 413, f"the input is over {largest} bytes; put it in a data:// file")
             return
-        request = Call(_TYPES[kind], body, stdout=options.get("stdout", "").lower() == "true")
+        trace = raw.header(scope, b"traceparent") or ""
+        request = Call(
+            _TYPES[kind],
+            body,
+            stdout=options.get("stdout", "").lower() == "true",
+            trace=trace if _TRACE.fullmatch(trace) else "",
+        )
 
         async def answered() -> tuple[Outcome, Target]:
             outcome, target = await serving.call(
@@ -107,7 +116,7 @@ def application(services: Services) -> ASGIApp:
             return
         with services.limits.slot(actor):
             outcome, target = await answered()
-        headers = _lineage(target) | {"x-request-id": request_id}
+        headers = {**target.lineage, "x-request-id": request_id}
         outcome = _for(actor, target, outcome)
         if options.get("output") == "raw":
             await raw.answer(send, *_raw(outcome, headers))
@@ -175,17 +184,6 @@ def _timeout(text: str | None) -> float:
     if not 0 < seconds <= LONGEST_TIMEOUT:
         raise InvalidRequest(f"timeout is {text[:40]!r}; use seconds, at most {LONGEST_TIMEOUT:g}")
     return seconds
-
-
-def _lineage(target: Target) -> dict[str, str]:
-    found = {"x-pushpoint-algorithm": str(target.algorithm.name), "x-pushpoint-commit": target.build.commit}
-    if target.version:
-        found["x-pushpoint-version"] = target.version
-    if target.build.manifest:
-        found["x-pushpoint-model-sha256"] = target.build.manifest.model.hex
-        if target.build.manifest.source:
-            found["x-pushpoint-source-commit"] = target.build.manifest.source.commit
-    return found
 
 
 def _for(actor: Actor, target: Target, outcome: Outcome) -> Outcome:
