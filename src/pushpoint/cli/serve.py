@@ -120,6 +120,7 @@ async def _serve(
     from pushpoint.serving import sweeping
     from pushpoint.serving.repeating import Repeating
     from pushpoint.web import create_app
+    from pushpoint.web.protocol import Protocol
 
     say = Console(stderr=True, soft_wrap=True)
     inner_path = home / "run" / "api.sock"
@@ -149,7 +150,8 @@ async def _serve(
                     log_config=None,
                     access_log=False,
                     ws="none",
-                    http="httptools",
+                    http=Protocol,
+                    proxy_headers=False,
                     timeout_graceful_shutdown=30,
                 )
             )

@@ -12,6 +12,7 @@ import re
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import cast
 from uuid import UUID, uuid4
 
@@ -27,7 +28,7 @@ from pushpoint.runtime.messages import Answer, Call, Failure, Outcome
 from pushpoint.serving import Services
 from pushpoint.serving import calls as serving
 from pushpoint.serving.lookups import Target
-from pushpoint.web import guards, raw
+from pushpoint.web import guards, protocol, raw
 
 DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 300.0, 3000.0
 
@@ -48,6 +49,8 @@ _RAW_TYPES = {
 _TRACE = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 """A `traceparent`: https://www.w3.org/TR/trace-context/. Another one is not passed on."""
 _PREFIX = "/v1/algo"
+_USUAL = 100  # characters of a path whose meaning is remembered
+_reference = lru_cache(10_000)(reference)
 _UUID = 36  # characters; a name has at most 30
 _JSON = {"content-type": "application/json"}
 
@@ -68,7 +71,7 @@ def application(services: Services) -> ASGIApp:
             await raw.refuse(send, 405, "call algorithms with POST", allow="POST")
             return
         asked = _asked(services, actor, decode_path(scope["raw_path"]).removeprefix(_PREFIX).strip("/"))
-        options = raw.query(scope)
+        options = raw.query(scope) if scope["query_string"] else {}
         kind = (raw.header(scope, b"content-type") or "").partition(";")[0].strip().lower()
         if kind not in _TYPES:
             await raw.refuse(send, 415, f"415 unsupported content type; use {', '.join(_TYPES)}")
@@ -119,9 +122,9 @@ def application(services: Services) -> ASGIApp:
         headers = {**target.lineage, "x-request-id": request_id}
         outcome = _for(actor, target, outcome)
         if options.get("output") == "raw":
-            await raw.answer(send, *_raw(outcome, headers))
+            await protocol.answer(scope, send, *_raw(outcome, headers))
         else:
-            await raw.answer(send, 200, _JSON | headers, _envelope(outcome))
+            await protocol.answer(scope, send, 200, _JSON | headers, _envelope(outcome))
 
     return raw.guarded(call)
 
@@ -141,7 +144,7 @@ def _asked(services: Services, actor: Actor, path: str) -> Reference:
     except ValueError:
         identifier = None
     if identifier is None:
-        return reference(path)
+        return _reference(path) if len(path) <= _USUAL else reference(path)
     return Reference(services.lookups.name(actor, identifier), selector or None)
 
 
