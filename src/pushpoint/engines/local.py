@@ -14,7 +14,8 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 
 from pushpoint.engines import Confinement, Launch
-from pushpoint.engines.supervisor import Start, Supervisor
+from pushpoint.engines.supervisor import Supervisor
+from pushpoint.engines.worker import Start
 from pushpoint.errors import RolloutFailed, Unavailable
 from pushpoint.runtime import lay_down
 from pushpoint.runtime.messages import Call, Failure, Hello, Outcome
