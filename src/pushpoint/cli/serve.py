@@ -219,9 +219,11 @@ def _open(home: Path, outside: Outside, limits: Limits, inner: Path, loop: async
     from pushpoint.sandbox import find_sandbox, installation
     from pushpoint.serving import Services
     from pushpoint.serving.building import Builder
+    from pushpoint.serving.call_log import CallLog
     from pushpoint.serving.fetching import Fetcher
     from pushpoint.serving.identities import Identities
     from pushpoint.serving.lookups import Lookups
+    from pushpoint.serving.metrics import Metrics
     from pushpoint.serving.pools import Pools
     from pushpoint.serving.reports import Reports
     from pushpoint.serving.rollouts import Rollouts
@@ -266,6 +268,8 @@ def _open(home: Path, outside: Outside, limits: Limits, inner: Path, loop: async
         limits=limits,
         lookups=Lookups(database),
         pools=pools,
+        metrics=Metrics(database, pools),
+        call_log=CallLog(),
         vault=vault,
         builder=builder,
         fetcher=Fetcher(database, repositories, vault, builder, outside.listed),

@@ -11,10 +11,12 @@ from pushpoint.oidc import Issuers
 from pushpoint.registry.vault import Vault
 from pushpoint.sandbox import Sandbox
 from pushpoint.serving.building import Builder
+from pushpoint.serving.call_log import CallLog
 from pushpoint.serving.fetching import Fetcher
 from pushpoint.serving.identities import Identities
 from pushpoint.serving.limits import Limits
 from pushpoint.serving.lookups import Lookups
+from pushpoint.serving.metrics import Metrics
 from pushpoint.serving.pools import Pools
 from pushpoint.serving.reports import Reports
 from pushpoint.serving.rollouts import Rollouts
@@ -47,6 +49,8 @@ class Services:
     limits: Limits
     lookups: Lookups
     pools: Pools
+    metrics: Metrics
+    call_log: CallLog
     builder: Builder
     fetcher: Fetcher
     rollouts: Rollouts
