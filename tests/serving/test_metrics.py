@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,6 +22,7 @@ from pushpoint.serving.lookups import Target
 from pushpoint.serving.metrics import Metrics
 from pushpoint.serving.pools import Pools
 from tests.conftest import Platform, start_platform, stop_platform
+from tests.repositories import pushpoint
 from tests.web.support import TEXT, ask, issue_key, serve
 from tests.web.support import Answer as Response
 
@@ -243,3 +247,77 @@ def test_a_flood_of_bad_calls_does_not_fill_the_log(monkeypatch: pytest.MonkeyPa
     now = 101.0
     kept.refused("/v1/algo/x", 401, "Unauthenticated", 0.001, "id")
     assert written[-1]["left_out_before"] == 1000 - MOST
+
+
+# -- what is told of them elsewhere -------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+DASHBOARD = ROOT / "src" / "pushpoint" / "web" / "static" / "grafana.json"
+GUIDE = ROOT / "docs" / "how-to" / "watch-the-platform.md"
+SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "summary": ["_sum", "_count"]}
+ASKED = re.compile(r"\b(?:pushpoint|process)_[a-z_]+")
+LABELS = {"algorithm", "version", "error_type", "le", "job", "instance"}
+
+
+def exposed(platform: Platform) -> set[str]:
+    found = families(scrape(platform).body.decode())
+    return {family.name + suffix for family in found for suffix in SUFFIXES.get(family.type, [""])}
+
+
+def queries() -> list[str]:
+    board = json.loads(DASHBOARD.read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    asked += [one["definition"] for one in board["templating"]["list"] if one["type"] == "query"]
+    _, _, rules = GUIDE.read_text().partition("# rules.yml")
+    return asked + re.findall(r"expr: (?:\|\n)?(.+(?:\n {12,}.+)*)", rules.partition("```")[0])
+
+
+def test_the_dashboard_and_the_alerts_ask_for_what_there_is(platform: Platform) -> None:
+    call(platform, "one")
+    there, asked = exposed(platform), queries()
+    assert len(asked) > 25
+    for query in asked:
+        names = ASKED.findall(query)
+        assert names or query.startswith("up{"), query
+        assert set(names) <= there, query
+        labels = re.findall(r"(\w+)=~?\"", query)
+        labels += [name for by in re.findall(r"by \(([^)]*)\)", query) for name in by.split(", ")]
+        assert set(labels) <= LABELS, query
+        assert all(query.count(one) == query.count(other) for one, other in ("()", "[]", "{}")), query
+    ours = {name for name in there if name.startswith("pushpoint_")}
+    assert {re.sub("_(bucket|sum|count)$", "", name) for name in ours} - {
+        re.sub("_(bucket|sum|count)$", "", name) for query in asked for name in ASKED.findall(query)
+    } == set(), "the dashboard shows everything"
+
+
+def test_the_guide_explains_every_metric(platform: Platform) -> None:
+    told = set(re.findall(r"^\| `(pushpoint_\w+)` \|", GUIDE.read_text(), re.MULTILINE))
+    assert told == {re.sub("_(bucket|sum|count)$", "", name) for name in exposed(platform) if "pushpoint_" in name}
+
+
+def test_the_panels_of_the_dashboard_lie_beside_each_other() -> None:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for place in (panel["gridPos"] for panel in panels):
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken
+        assert place["x"] + place["w"] <= 24
+        taken |= cells
+
+
+def test_prometheus_gets_a_key_as_the_guide_says(platform: Platform, tmp_path: Path) -> None:
+    admin = (platform.home / "admin-key").read_text().strip()
+    made = pushpoint(
+        *shlex.split(re.search(r"^pushpoint (keys add .*) >", GUIDE.read_text(), re.MULTILINE)[1]),  # type: ignore[index]
+        directory=tmp_path,
+        platform=platform,
+        PUSHPOINT_ADMIN_KEY=admin,
+    )
+    assert made.code == 0, made.err
+    answer = ask(platform, "GET", "/metrics", key=None, headers={"authorization": f"Bearer {made.out.strip()}"})
+    assert answer.status == 200

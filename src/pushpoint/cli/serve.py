@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 KEY_FILE = "api-key"
 ADMIN_KEY_FILE = "admin-key"
-"""For accounts alone; what deploys and calls does not need it."""
+"""For accounts and the platform's numbers alone; what deploys and calls does not need it."""
 
 
 def serve(
