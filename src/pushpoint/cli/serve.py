@@ -178,6 +178,8 @@ async def _serve(
         await asyncio.to_thread(services.pools.close)
         services.identities.close()
         services.reports.close()
+        if services.tracing:
+            await asyncio.to_thread(services.tracing.close)
         services.database.dispose()
 
 
@@ -228,8 +230,10 @@ def _open(home: Path, outside: Outside, limits: Limits, inner: Path, loop: async
     from pushpoint.serving.reports import Reports
     from pushpoint.serving.rollouts import Rollouts
     from pushpoint.serving.tokens import Tokens
+    from pushpoint.serving.tracing import open_tracing
     from pushpoint.stores.local import LocalStore
 
+    tracing = open_tracing(os.environ)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -270,6 +274,7 @@ def _open(home: Path, outside: Outside, limits: Limits, inner: Path, loop: async
         pools=pools,
         metrics=Metrics(database, pools),
         call_log=CallLog(),
+        tracing=tracing,
         vault=vault,
         builder=builder,
         fetcher=Fetcher(database, repositories, vault, builder, outside.listed),

@@ -21,6 +21,7 @@ from pushpoint.serving.pools import Pools
 from pushpoint.serving.reports import Reports
 from pushpoint.serving.rollouts import Rollouts
 from pushpoint.serving.tokens import Tokens
+from pushpoint.serving.tracing import Tracing
 from pushpoint.stores.local import LocalStore
 
 
@@ -31,6 +32,7 @@ class Services:
     Attributes:
         home: The platform's directory; everything it keeps is below.
         url: Address that callers use, and that tokens of CI must be made out to.
+        tracing: Where spans of calls go; none where nobody asked for them.
         interpreters: The Pythons that algorithms may choose from; the first is for those that do not.
     """
 
@@ -51,6 +53,7 @@ class Services:
     pools: Pools
     metrics: Metrics
     call_log: CallLog
+    tracing: Tracing | None
     builder: Builder
     fetcher: Fetcher
     rollouts: Rollouts

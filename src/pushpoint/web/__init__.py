@@ -33,12 +33,12 @@ from pushpoint.web import (
     openapi,
     organizations,
     publishers,
-    refusals,
     releases,
     reports,
     scms,
     secrets,
     sources,
+    traces,
     unoffered,
     uploads,
     users,
@@ -124,7 +124,7 @@ ROUTES = [
 ]
 
 MOUNTED: dict[str, Callable[[Services], ASGIApp]] = {
-    "/v1/algo/": refusals.application,
+    "/v1/algo/": traces.application,
     "/v1/data/": data.application,
     "/v1/connector/": data.application,
     "/v1/uploads/": uploads.application,

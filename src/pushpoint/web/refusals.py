@@ -54,6 +54,15 @@ def application(services: Services) -> ASGIApp:
     return watched
 
 
+def error_type(body: bytes) -> str:
+    """Read the type of error from an answer to a call.
+
+    Returns:
+        The type; empty where there is none.
+    """
+    return _error(body).error_type
+
+
 def _error(body: bytes) -> _Error:
     try:
         return _body.decode(body).error
