@@ -193,11 +193,15 @@ def read(counted: Metrics) -> dict[str, float]:
 def test_an_algorithm_cannot_make_types_of_errors_without_end(counted: Metrics) -> None:
     for number in range(1000):
         counted.answered(target("one"), Failure(f"Error{number}" + "x" * 1000, "m", "", 0.1), 0.2)
-    counted.answered(target("one"), Failure('"\n\\', "m", "", 0.1), 0.2)
+    for odd in ('"\n\\', "\ud800", "Error0" + "x" * 1000):
+        counted.answered(target("one"), Failure(odd, "m", "", 0.1), 0.2)
+    counted.answered(target("two"), Failure("\ud800", "m", "", float("nan")), 0.2)
     found = {name: value for name, value in read(counted).items() if name.startswith("pushpoint_call_errors_total")}
+    assert found.pop("pushpoint_call_errors_total['0.1.0', '?', 'ann/two']") == 1
     assert len(found) == metrics.ERROR_TYPES + 1
-    assert found["pushpoint_call_errors_total['0.1.0', 'ann/one', 'other']"] == 1001 - metrics.ERROR_TYPES
+    assert found["pushpoint_call_errors_total['0.1.0', 'ann/one', 'other']"] == 1002 - metrics.ERROR_TYPES
     assert max(map(len, found)) < 200
+    assert read(counted)["pushpoint_algorithm_seconds_sum['0.1.0', 'ann/two']"] == 0.2
 
 
 def test_releases_are_counted_up_to_a_number(counted: Metrics) -> None:

@@ -76,7 +76,7 @@ class Tally:
 
     Attributes:
         calls: Seconds from a call's input to its outcome, with the wait for a worker.
-        algorithm: How many outcomes, and the seconds that the algorithm itself took.
+        algorithm: Seconds that the algorithm itself took, in all.
         errors: How many, by type.
         batches: Calls that a worker was given at once.
         cold_starts: Seconds that calls waited for a pool to start.
@@ -93,9 +93,9 @@ class Tally:
 
     def failed(self, error_type: str) -> None:
         """Count an error; when there are too many types, under one name."""
+        error_type = error_type[:_LONGEST].encode("utf-8", "replace").decode()  # a worker may send half characters
         if error_type not in self.errors and len(self.errors) >= ERROR_TYPES:
             error_type = REST
-        error_type = error_type[:_LONGEST]
         self.errors[error_type] = self.errors.get(error_type, 0) + 1
 
 
@@ -111,10 +111,11 @@ class Metrics(Collector):
         ProcessCollector(registry=self._registry)  # of the platform itself
 
     def answered(self, target: Target, outcome: Outcome, seconds: float) -> None:
-        """Count a call; costs about a microsecond."""
+        """Count a call; costs less than a microsecond."""
         tally = self._tallies.get(target.build.id) or self._begin(target.build.id)
         tally.calls.observe(seconds)
-        tally.algorithm += outcome.duration
+        duration = outcome.duration  # as the worker says, which may be anything
+        tally.algorithm += duration if 0.0 <= duration <= seconds else seconds
         if isinstance(outcome, Failure):
             tally.failed(outcome.error_type)
 
