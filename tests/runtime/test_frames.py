@@ -31,7 +31,7 @@ messages = st.one_of(
     st.builds(Hello, texts, st.dictionaries(texts, texts, max_size=3)),
     st.builds(Ready, seconds, st.none() | failures),
     st.builds(Call, content_types, st.binary(max_size=50), texts, st.booleans()),
-    st.builds(Answer, content_types, st.binary(max_size=50), seconds, stdout),
+    st.builds(Answer, content_types, st.binary(max_size=50), seconds, stdout, st.integers(0, 1024)),
     failures,
     st.just(Ping()),
     st.just(Pong()),

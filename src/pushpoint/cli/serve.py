@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 KEY_FILE = "api-key"
 ADMIN_KEY_FILE = "admin-key"
-"""For accounts alone; what deploys and calls does not need it."""
+"""For accounts and the platform's numbers alone; what deploys and calls does not need it."""
 
 
 def serve(
@@ -180,6 +180,8 @@ async def _serve(
         await asyncio.to_thread(services.pools.close)
         services.identities.close()
         services.reports.close()
+        if services.tracing:
+            await asyncio.to_thread(services.tracing.close)
         services.database.dispose()
 
 
@@ -221,15 +223,19 @@ def _open(home: Path, outside: Outside, limits: Limits, inner: Path, loop: async
     from pushpoint.sandbox import find_sandbox, installation
     from pushpoint.serving import Services
     from pushpoint.serving.building import Builder
+    from pushpoint.serving.call_log import CallLog
     from pushpoint.serving.fetching import Fetcher
     from pushpoint.serving.identities import Identities
     from pushpoint.serving.lookups import Lookups
+    from pushpoint.serving.metrics import Metrics
     from pushpoint.serving.pools import Pools
     from pushpoint.serving.reports import Reports
     from pushpoint.serving.rollouts import Rollouts
     from pushpoint.serving.tokens import Tokens
+    from pushpoint.serving.tracing import open_tracing
     from pushpoint.stores.local import LocalStore
 
+    tracing = open_tracing(os.environ)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -268,6 +274,9 @@ def _open(home: Path, outside: Outside, limits: Limits, inner: Path, loop: async
         limits=limits,
         lookups=Lookups(database),
         pools=pools,
+        metrics=Metrics(database, pools),
+        call_log=CallLog(),
+        tracing=tracing,
         vault=vault,
         builder=builder,
         fetcher=Fetcher(database, repositories, vault, builder, outside.listed),

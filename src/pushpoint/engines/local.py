@@ -142,6 +142,11 @@ class LocalPool:
         return self._supervisor.in_flight
 
     @property
+    def waiting(self) -> int:
+        """Those of them that no worker has."""
+        return self._supervisor.waiting
+
+    @property
     def last_used(self) -> float:
         """When the latest call began or ended, in seconds of `time.monotonic`."""
         return self._supervisor.last_used

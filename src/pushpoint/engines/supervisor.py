@@ -61,6 +61,11 @@ class Supervisor:
         """How many workers can answer, now or after the call they are at."""
         return sum(worker.state in {ReplicaState.READY, ReplicaState.BUSY} for worker in self._workers)
 
+    @property
+    def waiting(self) -> int:
+        """How many calls no worker has."""
+        return len(self._waiting)
+
     def begin(self) -> None:
         """Start the workers; on the loop."""
         self._keepers = [asyncio.create_task(self._keep()) for _ in range(self._replicas)]

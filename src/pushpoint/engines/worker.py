@@ -36,7 +36,7 @@ from pushpoint.runtime.messages import (
 
 PING_SECONDS = 5.0
 """How long a worker may be idle without being asked whether it is there, and how long it may take to say so."""
-LAST_WORDS = 2_000
+LAST_WORDS, LAST_ANSWERS_SECONDS = 2_000, 0.1
 QUICK_SECONDS, AHEAD = 0.002, 8
 """A worker whose calls take less than this is given so many at a time, and takes them one after the other: it need not
 wait for the next one to come. Those that it had not begun when it ended are another worker's."""
@@ -234,7 +234,7 @@ class Worker(asyncio.Protocol):
         """Notice a death that the socket does not show, and ask a quiet worker whether it is there."""
         now = self._loop.time()
         if self._has_ended():
-            self._cut()
+            self._loop.call_later(LAST_ANSWERS_SECONDS, self._cut)  # its last answers may be in the socket
         elif self.state is ReplicaState.READY and now - self._quiet_since > PING_SECONDS:
             if self._pinged:
                 self.kill("it did not answer a ping")

@@ -6,7 +6,8 @@ kind: 1 byte | call id: 4 bytes | size of the head: 4 bytes | size of the data: 
 
 The head is a JSON object, but for the two kinds that come with every call: `Call` has its content type (1 byte, the
 place in `TYPES`), whether to capture the output (1 byte), the size of the token (2 bytes), the token and the trace;
-`Answer` has its content type, whether there is output (1 byte), its duration (8 bytes, a float) and the output.
+`Answer` has its content type, whether there is output (1 byte), the size of its batch (2 bytes), its
+duration (8 bytes, a float) and the output.
 
 Numbers are big-endian. Sizes are checked before anything is kept, so garbage is a `ProtocolError` and never memory.
 Many calls may be under way; the id says which one a frame belongs to (0: none). Nothing is ever unpickled.
@@ -32,7 +33,7 @@ MOST_AT_ONCE = 1024
 TYPES = ("json", "text", "binary", "void")
 """The content types by the byte that stands for them."""
 
-_CALL, _ANSWER = struct.Struct("!BBH"), struct.Struct("!BBd")
+_CALL, _ANSWER = struct.Struct("!BBH"), struct.Struct("!BBHd")
 _CODES = {name: code for code, name in enumerate(TYPES)}
 _KINDS: Dict[type, int] = {Hello: 1, Ready: 2, Call: 3, Answer: 4, Failure: 5, Ping: 6, Pong: 7}
 _CLASSES = {kind: cls for cls, kind in _KINDS.items()}
@@ -57,7 +58,7 @@ def encode(call_id: int, message: Message) -> bytes:
         head = _CALL.pack(_CODES[message.content_type], message.stdout, len(token)) + token + message.trace.encode()
     elif isinstance(message, Answer):
         data, output = message.data, message.stdout
-        head = _ANSWER.pack(_CODES[message.content_type], output is not None, message.duration)
+        head = _ANSWER.pack(_CODES[message.content_type], output is not None, message.batch, message.duration)
         if output is not None:
             head += output.encode()
     else:
@@ -156,11 +157,11 @@ def _call(head: bytes, data: bytes) -> Call:
 
 def _answer(head: bytes, data: bytes) -> Answer:
     try:
-        code, has_output, duration = _ANSWER.unpack_from(head)
+        code, has_output, batch, duration = _ANSWER.unpack_from(head)
         output = head[_ANSWER.size :].decode() if _truth(has_output) else None
         if output is None and len(head) > _ANSWER.size:
             raise ProtocolError("an answer without output has some")
-        return Answer(TYPES[code], data, _seconds(duration, "duration"), output)
+        return Answer(TYPES[code], data, _seconds(duration, "duration"), output, batch)
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise ProtocolError("the head of an answer is not in order ({})".format(error))
 

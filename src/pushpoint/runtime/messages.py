@@ -107,12 +107,14 @@ class Answer:
         data: UTF-8 text, JSON or plain bytes.
         duration: Seconds spent in `apply`.
         stdout: What was printed meanwhile, if it was asked for.
+        batch: How many calls were in its batch, in one answer of each batch; else 0.
     """
 
     content_type: str
     data: bytes
     duration: float
     stdout: Optional[str] = None
+    batch: int = 0
 
 
 @dataclass(frozen=True)

@@ -289,8 +289,12 @@ def _answer_batch(batches: batching.Batching, calls: "List[Tuple[int, Call]]") -
             ids.append(call_id)
         except Refused as error:
             found.append((call_id, _failure(error, started)))
-    outputs = batches.run(inputs) if inputs else []
-    return found + [(call_id, _outcome(outputs[number], started)) for number, call_id in enumerate(ids)]
+    size = len(inputs)
+    for number, output in enumerate(batches.run(inputs) if inputs else ()):
+        outcome = _outcome(output, started, size)
+        size = 0 if isinstance(outcome, Answer) else size
+        found.append((ids[number], outcome))
+    return found
 
 
 def _alone(batches: batching.Batching, call: Call) -> Any:
@@ -300,11 +304,11 @@ def _alone(batches: batching.Batching, call: Call) -> Any:
     return output
 
 
-def _outcome(output: Any, started: float) -> Outcome:
+def _outcome(output: Any, started: float, batch: int = 0) -> Outcome:
     try:
         if isinstance(output, BaseException):
             raise output
-        return Answer(*_output(None, output), time.perf_counter() - started)
+        return Answer(*_output(None, output), time.perf_counter() - started, None, batch)
     except BaseException as error:
         return _failure(error, started)
 

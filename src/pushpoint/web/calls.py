@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -91,6 +92,7 @@ def application(services: Services) -> ASGIApp:
         )
 
         async def answered() -> tuple[Outcome, Target]:
+            began = time.perf_counter()
             outcome, target = await serving.call(
                 services, actor, asked, request, timeout=timeout, request_id=request_id
             )
@@ -100,7 +102,10 @@ def application(services: Services) -> ASGIApp:
             if isinstance(outcome, Answer) and len(outcome.data) > services.limits.output:
                 why = f"the result is over {services.limits.output} bytes; write it to a data:// file"
                 outcome = Failure("TooLargeError", why, "", outcome.duration, outcome.stdout)
+            seconds = time.perf_counter() - began
+            services.metrics.answered(target, outcome, seconds)
             if isinstance(outcome, Failure):
+                services.call_log.failed(target, outcome, seconds, request_id)
                 services.reports.add(_failed(actor, target, request, outcome, request_id))
             return outcome, target
 
