@@ -14,8 +14,11 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 
 from pushpoint.engines import Confinement, Launch
+from pushpoint.engines.cgroups import Groups, find_groups
 from pushpoint.engines.supervisor import Start, Supervisor
+from pushpoint.engines.watching import Watch
 from pushpoint.errors import RolloutFailed, Unavailable
+from pushpoint.limits import MEMORY_SHARE, WorkerLimits, machine_memory
 from pushpoint.runtime import lay_down
 from pushpoint.runtime.messages import Call, Failure, Hello, Outcome
 
@@ -30,7 +33,15 @@ class LocalEngine:
     Its methods may be called from any thread.
     """
 
-    def __init__(self, home: Path, sandbox: Confinement, api_socket: Path, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        home: Path,
+        sandbox: Confinement,
+        api_socket: Path,
+        loop: asyncio.AbstractEventLoop,
+        limits: WorkerLimits | None = None,
+        groups: Groups | None = None,
+    ) -> None:
         """Prepare the folders below `home`; what an engine before this one left in `home/scratch` is removed.
 
         Args:
@@ -39,6 +50,8 @@ class LocalEngine:
             api_socket: Unix socket where the platform listens. It must exist when a worker starts, or that worker
                 cannot call the platform.
             loop: Where the workers' sockets are read and written.
+            limits: What each worker may use at most.
+            groups: The control groups that keep some of it; by default those that can be had here.
         """
         home = home.resolve()
         self._runtime = lay_down(home / "runtime")
@@ -46,6 +59,8 @@ class LocalEngine:
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._scratch.mkdir(mode=0o700)
         self._sandbox = sandbox
+        self._limits = limits or WorkerLimits()
+        self.groups = find_groups(int(machine_memory() * MEMORY_SHARE)) if groups is None else groups
         self._api_socket = Path(os.path.abspath(api_socket))
         self._loop = loop
         self._pools: set[LocalPool] = set()
@@ -68,10 +83,14 @@ class LocalEngine:
     async def stop(self) -> None:
         """End every pool that is left; on the loop."""
         await asyncio.gather(*(pool.stop(0.0) for pool in list(self._pools)))
+        self.groups.close()
 
     def _make(self, launch: Launch, replicas: int, descriptor: int) -> Start:
-        scratch = self._scratch / secrets.token_hex(8)
+        name = secrets.token_hex(8)
+        scratch = self._scratch / name
         scratch.mkdir(mode=0o700)
+        limits = self._limits.lowered(launch.limits)
+        group = self.groups.make(name, limits)
         code, model = _absolute(launch.code), launch.model and _absolute(launch.model)
         settings = {
             "algorithm": launch.algorithm,
@@ -83,7 +102,8 @@ class LocalEngine:
             "api_socket": str(self._api_socket),
         }
         program = (
-            f"import sys; sys.path.insert(0, {str(self._runtime)!r}); from pushpoint.runtime.worker import main; main()"
+            f"import sys; sys.path.insert(0, {str(self._runtime)!r}); from pushpoint.runtime import rlimits; "
+            f"rlimits.lower({self._bounds(limits)!r}); from pushpoint.runtime.worker import main; main()"
         )
         bytecode = _absolute(launch.bytecode)
         if launch.bytecode_writable:
@@ -112,9 +132,19 @@ class LocalEngine:
             readable=readable if launch.bytecode_writable else [*readable, bytecode],
             writable=[bytecode] if launch.bytecode_writable else [],
             network=launch.network,
+            shared_memory=limits.memory,
         )
         hello = Hello(launch.owner_token, dict(launch.variables))
-        return Start(command=command, hello=hello, scratch=scratch, log=launch.log)
+        watch = Watch(limits, group, [scratch, *([bytecode] if launch.bytecode_writable else [])])
+        return Start(command=group.command(command), hello=hello, scratch=scratch, log=launch.log, watch=watch)
+
+    def _bounds(self, limits: WorkerLimits) -> dict[str, int]:
+        # DATA and not AS: libraries reserve far more addresses than they use, and DATA counts only what they could
+        # write to. It is a process's own, so it bounds the worker no better than the rest does; but a program that asks
+        # for too much gets a MemoryError, which is an answer, before anybody has to end it.
+        # NPROC counts within the sandbox's user name space (Linux 5.14); outside it would count all of the user's.
+        bounds = {"CORE": 0, "DATA": limits.memory, "FSIZE": limits.scratch, "NOFILE": limits.open_files}
+        return bounds if self._sandbox.program is None else bounds | {"NPROC": limits.processes}
 
 
 class LocalPool:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pushpoint.engines.watching import Watch
 from pushpoint.lifecycle import ReplicaState, advance
 from pushpoint.runtime import frames
 from pushpoint.runtime.messages import (
@@ -58,12 +59,14 @@ class Start:
         hello: The first thing it is told.
         scratch: Its private folder, removed after its end.
         log: File for its output.
+        watch: Who keeps its limits.
     """
 
     command: Sequence[str]
     hello: Hello
     scratch: Path
     log: Path
+    watch: Watch
 
 
 class Worker(asyncio.Protocol):
@@ -84,6 +87,7 @@ class Worker(asyncio.Protocol):
         self._decoder = frames.Decoder()
         self._transport: asyncio.Transport | None = None
         self._scratch: Path | None = None
+        self._watch: Watch | None = None
         self._log: Path | None = None
         self._log_start = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -115,7 +119,7 @@ class Worker(asyncio.Protocol):
         with ours, theirs:
             try:
                 start = make(theirs.fileno())
-                self._scratch = start.scratch
+                self._scratch, self._watch = start.scratch, start.watch
                 self._spawn(start, theirs.fileno())
             except OSError as error:
                 self._advance(ReplicaState.FAILED)
@@ -152,6 +156,7 @@ class Worker(asyncio.Protocol):
                 pass_fds=[descriptor],
                 start_new_session=True,
             )
+            start.watch.begin(self._process.pid, self.kill)
         finally:
             os.close(log)
 
@@ -199,6 +204,8 @@ class Worker(asyncio.Protocol):
         """Wait until the worker is no more, then tidy up after it."""
         await asyncio.shield(self._gone)
         ending = await self._reap()
+        if self._watch is not None:
+            await self._watch.end()
         if self.state is ReplicaState.STOPPING:
             self._advance(ReplicaState.STOPPED)
         elif self.state in {ReplicaState.READY, ReplicaState.BUSY}:
@@ -313,6 +320,8 @@ class Worker(asyncio.Protocol):
         return not self._accusation and code is not None and 0 <= code <= 128
 
     def _ending(self) -> str:
+        if self._watch is not None:
+            self._accusation = self._accusation or self._watch.ended_by()
         if self._accusation:
             return f"the algorithm's worker is gone: {self._accusation}"
         code = None if self._process is None else self._process.returncode
