@@ -136,6 +136,9 @@ class Groups:
                 folder.rmdir()
 
 
+NO_GROUPS = Groups()
+
+
 def find_groups(memory: int, proc: Path = Path("/proc/self")) -> Groups:
     """Find out which control groups can be made here, by making one of each.
 

@@ -14,11 +14,11 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 
 from pushpoint.engines import Confinement, Launch
-from pushpoint.engines.cgroups import Groups, find_groups
-from pushpoint.engines.supervisor import Start, Supervisor
+from pushpoint.engines.cgroups import NO_GROUPS, Groups
+from pushpoint.engines.supervisor import LOG_LIMIT, Start, Supervisor
 from pushpoint.engines.watching import Watch
 from pushpoint.errors import RolloutFailed, Unavailable
-from pushpoint.limits import MEMORY_SHARE, WorkerLimits, machine_memory
+from pushpoint.limits import WorkerLimits
 from pushpoint.runtime import lay_down
 from pushpoint.runtime.messages import Call, Failure, Hello, Outcome
 
@@ -40,7 +40,7 @@ class LocalEngine:
         api_socket: Path,
         loop: asyncio.AbstractEventLoop,
         limits: WorkerLimits | None = None,
-        groups: Groups | None = None,
+        groups: Groups = NO_GROUPS,
     ) -> None:
         """Prepare the folders below `home`; what an engine before this one left in `home/scratch` is removed.
 
@@ -51,7 +51,7 @@ class LocalEngine:
                 cannot call the platform.
             loop: Where the workers' sockets are read and written.
             limits: What each worker may use at most.
-            groups: The control groups that keep some of it; by default those that can be had here.
+            groups: The control groups that keep some of it; by default there are none.
         """
         home = home.resolve()
         self._runtime = lay_down(home / "runtime")
@@ -60,7 +60,7 @@ class LocalEngine:
         self._scratch.mkdir(mode=0o700)
         self._sandbox = sandbox
         self._limits = limits or WorkerLimits()
-        self.groups = find_groups(int(machine_memory() * MEMORY_SHARE)) if groups is None else groups
+        self._groups = groups
         self._api_socket = Path(os.path.abspath(api_socket))
         self._loop = loop
         self._pools: set[LocalPool] = set()
@@ -83,14 +83,14 @@ class LocalEngine:
     async def stop(self) -> None:
         """End every pool that is left; on the loop."""
         await asyncio.gather(*(pool.stop(0.0) for pool in list(self._pools)))
-        self.groups.close()
+        self._groups.close()
 
     def _make(self, launch: Launch, replicas: int, descriptor: int) -> Start:
         name = secrets.token_hex(8)
         scratch = self._scratch / name
         scratch.mkdir(mode=0o700)
         limits = self._limits.lowered(launch.limits)
-        group = self.groups.make(name, limits)
+        group = self._groups.make(name, limits)
         code, model = _absolute(launch.code), launch.model and _absolute(launch.model)
         settings = {
             "algorithm": launch.algorithm,
@@ -132,7 +132,7 @@ class LocalEngine:
             readable=readable if launch.bytecode_writable else [*readable, bytecode],
             writable=[bytecode] if launch.bytecode_writable else [],
             network=launch.network,
-            shared_memory=limits.memory,
+            shared_memory=limits.memory // 2,
         )
         hello = Hello(launch.owner_token, dict(launch.variables))
         watch = Watch(limits, group, [scratch, *([bytecode] if launch.bytecode_writable else [])])
@@ -142,8 +142,10 @@ class LocalEngine:
         # DATA and not AS: libraries reserve far more addresses than they use, and DATA counts only what they could
         # write to. It is a process's own, so it bounds the worker no better than the rest does; but a program that asks
         # for too much gets a MemoryError, which is an answer, before anybody has to end it.
+        # FSIZE holds for the log too, and must let it grow until it is emptied; a flood between two looks ends there.
         # NPROC counts within the sandbox's user name space (Linux 5.14); outside it would count all of the user's.
-        bounds = {"CORE": 0, "DATA": limits.memory, "FSIZE": limits.scratch, "NOFILE": limits.open_files}
+        bounds = {"CORE": 0, "DATA": limits.memory, "NOFILE": limits.open_files}
+        bounds["FSIZE"] = max(limits.scratch, 2 * LOG_LIMIT)
         return bounds if self._sandbox.program is None else bounds | {"NPROC": limits.processes}
 
 

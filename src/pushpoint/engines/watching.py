@@ -142,11 +142,17 @@ def memory(pids: Iterable[int], enough: int) -> int:
         own = sum(one.get("Pss_Anon", 0) + one.get("SwapPss", 0) for one in exact)
         shared = sum(one.get("Pss_Shmem", 0) for one in exact)
     files = sum(size for _, size in unnamed(pids, in_memory=True))
-    for pid in pids[-1:]:  # of a sandbox, the innermost
+    return own + max(shared, files + _in_shm(pids))
+
+
+def _in_shm(pids: Iterable[int]) -> int:
+    for pid in pids:
         with contextlib.suppress(OSError):
-            shm = os.statvfs(f"/proc/{pid}/root/dev/shm")
-            files += (shm.f_blocks - shm.f_bfree) * shm.f_frsize
-    return own + max(shared, files)
+            folder = f"/proc/{pid}/root/dev/shm"
+            if os.stat(folder).st_dev != os.stat("/dev/shm").st_dev:  # noqa: S108 (that one is everybody's)
+                found = os.statvfs(folder)
+                return (found.f_blocks - found.f_bfree) * found.f_frsize
+    return 0
 
 
 def unnamed(pids: Iterable[int], *, in_memory: bool) -> set[tuple[int, int]]:
