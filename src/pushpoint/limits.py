@@ -68,8 +68,8 @@ class WorkerLimits:
         processes: Processes and threads. By default 256, or 16 for each processor where that is more, since numerical
             libraries start a thread or two for each.
         open_files: Of each process. 1024 is what Linux gives a program that does not ask.
-        scratch: Bytes of files in its folder, the copy of the model included. 10 GiB by default: room for the model of
-            any classical tool, and for the files of a call.
+        scratch: Bytes of files in its folder, besides the copy of its model. 10 GiB by default: room for what libraries
+            unpack and for the files of a call, while a disk holds a few of them.
     """
 
     memory: int = field(default_factory=lambda: int(machine_memory() * MEMORY_SHARE))

@@ -61,9 +61,11 @@ def test_version_2_hands_down_from_a_group_the_platform_has_to_itself(tmp_path: 
     assert len(set(group.folders.values())) == 1
     assert [written[name] for name in FILES[2][:5]] == [f"{1 << 28}", "0", "1", "50", "50000 100000"]
     (group.folders["memory"] / "memory.events").write_text("low 0\nmax 7\noom 1\noom_kill 0\n")
-    assert not group.was_out_of_memory()
+    assert group.out_of_memory() == ""
     (group.folders["memory"] / "memory.events").write_text("low 0\nmax 7\noom 1\noom_kill 2\n")
-    assert group.was_out_of_memory()
+    assert group.out_of_memory() == "own"
+    (group.folders["memory"] / "memory.events").write_text("low 0\nmax 7\noom 0\noom_kill 1\n")
+    assert group.out_of_memory() == "all"
 
 
 def test_version_2_is_left_alone_where_others_are_in_the_group(tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_where_there_are_none_a_command_runs_all_the_same(tmp_path: Path) -> Non
     assert subprocess.run(group.command(["echo", "a b"]), capture_output=True, check=True).stdout == b"a b\n"
     assert group.remove()
     assert group.members() == []
-    assert not group.was_out_of_memory()
+    assert group.out_of_memory() == ""
 
 
 def test_a_group_that_cannot_be_entered_starts_nothing(tmp_path: Path) -> None:

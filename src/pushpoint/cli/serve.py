@@ -85,7 +85,7 @@ def serve(
         ),
     ] = None,
     open_file_limit: Annotated[int, typer.Option(help="Open files of each process of a worker.", min=64)] = 1024,
-    scratch_limit: Annotated[int, typer.Option(help="MiB of files of a worker, its model included.", min=1)] = 10240,
+    scratch_limit: Annotated[int, typer.Option(help="MiB of files of a worker, besides its model.", min=1)] = 10240,
     profile: Annotated[
         bool, typer.Option(help="Whether to write a profile, so that the CLI finds this platform.")
     ] = True,

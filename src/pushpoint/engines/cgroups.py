@@ -63,18 +63,22 @@ class Group:
                 found.update(map(int, (folder / "cgroup.procs").read_text().split()))
         return sorted(found)
 
-    def was_out_of_memory(self) -> bool:
+    def out_of_memory(self) -> str:
         """Say whether the kernel has ended one of its processes for want of memory.
 
         Returns:
-            Whether it has.
+            Nothing; or `own`, or `all` if it was because all workers together had too much: then the largest goes.
         """
-        for name in ("memory.events", "memory.oom_control") if "memory" in self.folders else ():
+        folder = self.folders.get("memory", Path())
+        for version in ("events", "oom_control"):
             with contextlib.suppress(OSError):
-                words = (self.folders["memory"] / name).read_text().split()
+                words = (folder / f"memory.{version}").read_text().split()
                 counts = dict(zip(words[::2], words[1::2], strict=False))
-                return counts.get("oom_kill", "0") != "0"
-        return False
+                if counts.get("oom_kill", "0") == "0":
+                    return ""
+                own = counts["oom"] if version == "events" else (folder / "memory.failcnt").read_text().strip()
+                return "own" if own != "0" else "all"
+        return ""
 
     def remove(self) -> bool:
         """End what is left in it, and remove it. Safe to repeat.
@@ -123,10 +127,14 @@ class Groups:
             OSError: It cannot be made any more.
         """
         group = Group(folders={controller: folder / name for controller, folder in self.folders.items()})
-        for controller, folder in group.folders.items():
-            folder.mkdir(exist_ok=True)
-            for file, value in _values(controller, limits, controller in self.unified).items():
-                _write(folder / file, value)
+        try:
+            for controller, folder in group.folders.items():
+                folder.mkdir(exist_ok=True)
+                for file, value in _values(controller, limits, controller in self.unified).items():
+                    _write(folder / file, value)
+        except OSError:
+            group.remove()
+            raise
         return group
 
     def close(self) -> None:

@@ -90,8 +90,8 @@ class LocalEngine:
         scratch = self._scratch / name
         scratch.mkdir(mode=0o700)
         limits = self._limits.lowered(launch.limits)
-        group = self._groups.make(name, limits)
         code, model = _absolute(launch.code), launch.model and _absolute(launch.model)
+        given = model.stat().st_size if model and model.is_file() else 0
         settings = {
             "algorithm": launch.algorithm,
             "module": launch.module,
@@ -103,7 +103,7 @@ class LocalEngine:
         }
         program = (
             f"import sys; sys.path.insert(0, {str(self._runtime)!r}); from pushpoint.runtime import rlimits; "
-            f"rlimits.lower({self._bounds(limits)!r}); from pushpoint.runtime.worker import main; main()"
+            f"rlimits.lower({self._bounds(limits, given)!r}); from pushpoint.runtime.worker import main; main()"
         )
         bytecode = _absolute(launch.bytecode)
         if launch.bytecode_writable:
@@ -134,18 +134,19 @@ class LocalEngine:
             network=launch.network,
             shared_memory=limits.memory // 2,
         )
+        group = self._groups.make(name, limits)
         hello = Hello(launch.owner_token, dict(launch.variables))
-        watch = Watch(limits, group, [scratch, *([bytecode] if launch.bytecode_writable else [])])
+        watch = Watch(limits, group, [scratch, *([bytecode] if launch.bytecode_writable else [])], given)
         return Start(command=group.command(command), hello=hello, scratch=scratch, log=launch.log, watch=watch)
 
-    def _bounds(self, limits: WorkerLimits) -> dict[str, int]:
+    def _bounds(self, limits: WorkerLimits, given: int) -> dict[str, int]:
         # DATA and not AS: libraries reserve far more addresses than they use, and DATA counts only what they could
         # write to. It is a process's own, so it bounds the worker no better than the rest does; but a program that asks
         # for too much gets a MemoryError, which is an answer, before anybody has to end it.
         # FSIZE holds for the log too, and must let it grow until it is emptied; a flood between two looks ends there.
         # NPROC counts within the sandbox's user name space (Linux 5.14); outside it would count all of the user's.
         bounds = {"CORE": 0, "DATA": limits.memory, "NOFILE": limits.open_files}
-        bounds["FSIZE"] = max(limits.scratch, 2 * LOG_LIMIT)
+        bounds["FSIZE"] = max(limits.scratch, given, 2 * LOG_LIMIT)
         return bounds if self._sandbox.program is None else bounds | {"NPROC": limits.processes}
 
 

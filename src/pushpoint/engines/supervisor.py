@@ -320,8 +320,6 @@ class Worker(asyncio.Protocol):
         return not self._accusation and code is not None and 0 <= code <= 128
 
     def _ending(self) -> str:
-        if self._watch is not None:
-            self._accusation = self._accusation or self._watch.ended_by()
         if self._accusation:
             return f"the algorithm's worker is gone: {self._accusation}"
         code = None if self._process is None else self._process.returncode
@@ -331,6 +329,8 @@ class Worker(asyncio.Protocol):
         if number <= 0:
             return f"the algorithm ended its process with exit code {code}"
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        if number == signal.SIGKILL and self._watch is not None and (limit := self._watch.ended_by()):
+            return f"the algorithm's worker is gone: {limit}"
         likely = "; it was likely out of memory" if number == signal.SIGKILL else ""
         return f"the algorithm's process was ended by {name}{likely}"
 

@@ -28,15 +28,16 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 class Watch:
     """The limits of one worker, from its start to its end; all on one event loop, but for the looking itself."""
 
-    def __init__(self, limits: WorkerLimits, group: Group, folders: Sequence[Path]) -> None:
+    def __init__(self, limits: WorkerLimits, group: Group, folders: Sequence[Path], given: int = 0) -> None:
         """Prepare to watch.
 
         Args:
             limits: What it may use.
             group: Its control group, which keeps some of them.
             folders: Where it may write; counted together.
+            given: Bytes in them that are not its own doing: the copy of its model.
         """
-        self._limits, self._group, self._folders = limits, group, folders
+        self._limits, self._group, self._folders, self._given = limits, group, folders, given
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, pid: int, kill: Callable[[str], None]) -> None:
@@ -62,6 +63,8 @@ class Watch:
         Returns:
             The limit that is exceeded, in words such as `its 2 GiB of memory`; or nothing.
         """
+        if limit := self._out_of_memory():
+            return limit  # of several processes, the kernel may have ended one alone
         limits, kept = self._limits, self._group.folders
         pids = self._group.members() if kept else descendants(pid)
         if "pids" not in kept and sum(map(threads, pids)) > limits.processes:
@@ -71,22 +74,23 @@ class Watch:
         size, files = used(self._folders)
         if files > FILES:
             return f"the {FILES:,} files that its scratch folder may hold"
+        size -= self._given
         if size <= limits.scratch:  # what is deleted but open is looked for only where it matters
             size += sum(size for _, size in unnamed(pids, in_memory=False))
         return f"its {in_words(limits.scratch)} of scratch" if size > limits.scratch else ""
 
     def ended_by(self) -> str:
-        """Say which limit the kernel itself has ended the worker for.
+        """Say which limit the kernel itself has ended the worker for, if it has.
 
         Returns:
             An accusation, or nothing.
         """
-        if not self._group.was_out_of_memory():
-            return ""
-        return (
-            f"it was stopped because it went over its {in_words(self._limits.memory)} of memory, or all workers "
-            "together over theirs"
-        )
+        limit = self._out_of_memory()
+        return f"it was stopped because it went over {limit}" if limit else ""
+
+    def _out_of_memory(self) -> str:
+        words = {"own": f"its {in_words(self._limits.memory)} of memory", "all": "what was left of all workers' memory"}
+        return words.get(self._group.out_of_memory(), "")
 
     async def end(self) -> None:
         """Stop watching, and end whatever is left in the control group. Safe to repeat."""
@@ -139,8 +143,9 @@ def memory(pids: Iterable[int], enough: int) -> int:
         shared += fields.get("RssShmem", 0)
     if own + shared > enough:  # forked processes share pages until one writes to them
         exact = [_fields(f"/proc/{pid}/smaps_rollup") for pid in pids]
-        own = sum(one.get("Pss_Anon", 0) + one.get("SwapPss", 0) for one in exact)
-        shared = sum(one.get("Pss_Shmem", 0) for one in exact)
+        if any("Pss_Anon" in one for one in exact):
+            own = sum(one.get("Pss_Anon", 0) + one.get("SwapPss", 0) for one in exact)
+            shared = sum(one.get("Pss_Shmem", 0) for one in exact)
     files = sum(size for _, size in unnamed(pids, in_memory=True))
     return own + max(shared, files + _in_shm(pids))
 
