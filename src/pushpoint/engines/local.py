@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import secrets
 import shutil
@@ -109,7 +110,8 @@ class LocalEngine:
         if launch.bytecode_writable:
             bytecode.mkdir(parents=True, exist_ok=True)
         environment, python = _absolute(launch.environment), _absolute(launch.python)
-        threads = str(max((os.cpu_count() or 1) // replicas, 1))
+        processors = min(os.cpu_count() or 1, limits.cpus or math.inf)
+        threads = str(max(int(processors) // replicas, 1))
         variables = {
             "PATH": f"{environment}/bin:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(scratch),
