@@ -67,7 +67,7 @@ def test_each_limit_is_named(family: int, tmp_path: Path) -> None:
         return Watch(WorkerLimits(**changes), NO_GROUPS.make("", WorkerLimits()), [tmp_path]).exceeded(family)
 
     assert exceeded() == ""
-    assert exceeded(processes=3) == "its 3 processes and threads"
+    assert exceeded(processes=1) == "its 1 processes and threads"
     assert exceeded(memory=20 * MIB) == "its 20 MiB of memory"
     assert exceeded(scratch=4 * MIB) == "its 4 MiB of scratch"
     assert exceeded(scratch=6 * MIB) == ""

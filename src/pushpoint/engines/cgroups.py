@@ -76,8 +76,10 @@ class Group:
                 counts = dict(zip(words[::2], words[1::2], strict=False))
                 if counts.get("oom_kill", "0") == "0":
                     return ""
-                own = counts["oom"] if version == "events" else (folder / "memory.failcnt").read_text().strip()
-                return "own" if own != "0" else "all"
+                if version == "events":
+                    return "own" if counts["oom"] != "0" else "all"
+                most, limit = (int((folder / f"memory.{name}_in_bytes").read_text()) for name in ("max_usage", "limit"))
+                return "own" if most > limit * 0.98 else "all"  # what is charged is rounded, and a page may be missing
         return ""
 
     def remove(self) -> bool:

@@ -67,7 +67,8 @@ class Watch:
             return limit  # of several processes, the kernel may have ended one alone
         limits, kept = self._limits, self._group.folders
         pids = self._group.members() if kept else descendants(pid)
-        if "pids" not in kept and sum(map(threads, pids)) > limits.processes:
+        # the first is the sandbox itself, which does not count where the kernel counts
+        if "pids" not in kept and sum(map(threads, pids[1:])) > limits.processes:
             return f"its {limits.processes} processes and threads"
         if "memory" not in kept and memory(pids, limits.memory) > limits.memory:
             return f"its {in_words(limits.memory)} of memory"

@@ -45,9 +45,8 @@ def apply(input):
             shared.write(bytes(1 << 20))
         time.sleep(60)
     if name == "hide":
-        hidden = os.memfd_create("hidden")
-        for _ in range(arguments[0] >> 20):
-            os.write(hidden, bytes(1 << 20))
+        for _ in range(arguments[0] // (50 << 20)):
+            os.write(os.memfd_create("hidden"), bytes(50 << 20))
         time.sleep(60)
     if name == "many":
         many(*arguments)
@@ -75,8 +74,7 @@ def apply(input):
             time.sleep(60)
     if name == "one file":
         with open(os.environ["TMPDIR"] + "/large", "wb") as file:
-            for _ in range(arguments[0]):
-                file.write(bytes(1 << 20))
+            file.truncate(arguments[0] << 20)
     if name == "write":
         for number in range(arguments[1]):
             with open(arguments[0] + str(number), "wb") as file:
@@ -85,8 +83,6 @@ def apply(input):
         re.match("(a+)+$", "a" * 60 + "b")
     if name == "die":
         os.kill(os.getpid(), signal.SIGKILL)
-    if name == "exit":
-        os._exit(1)
     if name == "garbage":
         for descriptor in range(3, 100):
             with contextlib.suppress(OSError):
