@@ -2,7 +2,7 @@
 
 What is inside: the given paths under the names they have outside, the interpreter, /usr, a few harmless files of /etc,
 a private /tmp, /proc and /dev. What is not: other files, other processes, the parent's environment and (unless asked
-for) the network. It does not limit memory, processor time or disk space.
+for) the network. It limits files that lie in memory, but neither memory, processor time nor disk space.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class Sandbox:
         readable: Iterable[Path] = (),
         writable: Iterable[Path] = (),
         network: bool = False,
+        shared_memory: int | None = None,
     ) -> list[str]:
         """Wrap `argv` so that it runs confined, or at least with a clean environment.
 
@@ -90,6 +91,7 @@ class Sandbox:
             readable: Files and folders to show read-only; those that do not exist are left out.
             writable: Files and folders to show writable.
             network: Whether it may reach the network, the host's loopback included.
+            shared_memory: Bytes that files in /dev/shm may have together; by default half of the machine's memory.
 
         Returns:
             The command to run, with any environment and in any folder.
@@ -113,12 +115,15 @@ class Sandbox:
         for path in ETC + (ETC_OF_NETWORK if network else ()):
             command += ["--ro-bind-try", os.path.realpath(path), path]
         command += [*_PROC, "--dev", "/dev"]
+        if shared_memory is not None and self.options:  # one too old for the options does not know the size either
+            command += ["--size", str(shared_memory), "--tmpfs", "/dev/shm"]  # noqa: S108
+        command += ["--remount-ro", "/dev"]  # it is memory, and so is / below
         command += ["--bind", str(scratch), "/tmp"]  # noqa: S108 (its own, not ours)
         for shown in (*self.installations, *readable):
             command += ["--ro-bind-try", str(shown), str(shown)]
         for shown in (*writable, scratch):
             command += ["--bind", str(shown), str(shown)]
-        command += ["--chdir", str(directory)]
+        command += ["--remount-ro", "/", "--chdir", str(directory)]
         for name, value in variables.items():
             command += ["--setenv", name, value]
         return [*command, "--", *argv]

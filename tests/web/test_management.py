@@ -293,12 +293,37 @@ def test_a_sample_input_that_is_no_text_is_kept_as_json(manage: Manage) -> None:
         {"version_info": [1]},
         {"settings": {"algorithm_callability": [1]}},
         {"settings": {"algorithm_callability": "x"}},
+        {"settings": {"limits": {"memory": "much"}}},
+        {"settings": {"limits": {"memory": 1}}},
+        {"settings": {"limits": {"cpus": 0}}},
     ],
 )
 def test_settings_that_fit_nowhere_are_refused(manage: Manage, body: dict[str, object]) -> None:
     before = manage("GET", "ann/steady").json
     assert manage("PUT", "ann/steady", body).status == 400
     assert manage("GET", "ann/steady").json == before
+
+
+def test_an_owner_lowers_the_limits_of_workers_and_raises_none(manage: Manage) -> None:
+    code = (
+        "import resource\ndef apply(input):\n"
+        "    return [resource.getrlimit(getattr(resource, 'RLIMIT_' + name))[1] for name in ('NOFILE', 'DATA')]\n"
+    )
+    serve(manage.platform, "ann/modest", code)
+
+    def bounds() -> list[int]:
+        path = "/v1/algo/ann/modest"
+        found: list[int] = ask(manage.platform, "POST", path, b"1", headers=JSON).json["result"]
+        return found
+
+    files, memory = bounds()
+    assert files == 1024
+    limits = {"open_files": 100, "memory": memory * 2}
+    shown = manage("PUT", "ann/modest", {"settings": {"limits": limits}})
+    assert (shown.status, shown.json["settings"]["limits"]) == (200, limits)
+    assert bounds() == [100, memory]
+    assert manage("PUT", "ann/modest", {"settings": {"limits": {"memory": 512 << 20}}}).status == 200
+    assert bounds() == [1024, 512 << 20]
 
 
 def test_a_rollout_is_begun_once_and_goes_back_on_purpose(manage: Manage) -> None:

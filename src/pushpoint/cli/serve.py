@@ -11,7 +11,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,10 @@ from pushpoint.hosts import check_listed
 from pushpoint.names import check_name
 
 if TYPE_CHECKING:
+    from pushpoint.engines.local import LocalEngine
+    from pushpoint.limits import WorkerLimits
     from pushpoint.oidc import Issuers
+    from pushpoint.sandbox import Sandbox
     from pushpoint.serving import Services
     from pushpoint.serving.limits import Limits
 
@@ -65,6 +68,24 @@ def serve(
     child_limit: Annotated[int, typer.Option(help="Calls at once that one call's algorithms make.", min=1)] = 24,
     input_limit: Annotated[int, typer.Option(help="MiB of a call's input.", min=1, max=64)] = 10,
     output_limit: Annotated[int, typer.Option(help="MiB of a call's result.", min=1, max=64)] = 15,
+    memory_limit: Annotated[
+        int | None,
+        typer.Option(help="MiB of memory of a worker [default: 80 % of the machine's]", show_default=False, min=64),
+    ] = None,
+    cpu_limit: Annotated[
+        float | None,
+        typer.Option(help="Processors of a worker, such as 1.5 [default: all, in turn]", show_default=False, min=0.01),
+    ] = None,
+    process_limit: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes and threads of a worker [default: 256, or 16 for each processor]",
+            show_default=False,
+            min=16,
+        ),
+    ] = None,
+    open_file_limit: Annotated[int, typer.Option(help="Open files of each process of a worker.", min=64)] = 1024,
+    scratch_limit: Annotated[int, typer.Option(help="MiB of files of a worker, besides its model.", min=1)] = 10240,
     profile: Annotated[
         bool, typer.Option(help="Whether to write a profile, so that the CLI finds this platform.")
     ] = True,
@@ -78,6 +99,7 @@ def serve(
     with _alone(home):
         import uvloop
 
+        from pushpoint.limits import WorkerLimits
         from pushpoint.oidc import Issuers
         from pushpoint.serving.limits import Limits
 
@@ -91,8 +113,17 @@ def serve(
             input=input_limit << 20,
             output=output_limit << 20,
         )
+        default = WorkerLimits()
+        worker = WorkerLimits(
+            memory=memory_limit << 20 if memory_limit else default.memory,
+            cpus=cpu_limit,
+            processes=process_limit or default.processes,
+            open_files=open_file_limit,
+            scratch=scratch_limit << 20,
+        )
         outside = Outside(url=address, issuers=issuers, listed=listed)
-        uvloop.run(_serve(home, listening, outside, limits, name, explicit=account is not None, profile=profile))
+        run = _serve(home, listening, outside, limits, worker, name, explicit=account is not None, profile=profile)
+        uvloop.run(run)
     _end_at_once()
 
 
@@ -110,6 +141,7 @@ async def _serve(
     listening: socket.socket,
     outside: Outside,
     limits: Limits,
+    worker: WorkerLimits,
     account: str,
     *,
     explicit: bool,
@@ -117,6 +149,9 @@ async def _serve(
 ) -> None:
     import uvicorn
 
+    from pushpoint.engines.cgroups import find_groups
+    from pushpoint.engines.local import LocalEngine
+    from pushpoint.limits import MEMORY_SHARE, machine_memory
     from pushpoint.serving import sweeping
     from pushpoint.serving.repeating import Repeating
     from pushpoint.web import create_app
@@ -124,7 +159,9 @@ async def _serve(
 
     say = Console(stderr=True, soft_wrap=True)
     inner_path = home / "run" / "api.sock"
-    services = await asyncio.to_thread(_open, home, outside, limits, inner_path, asyncio.get_running_loop())
+    groups = find_groups(int(machine_memory() * MEMORY_SHARE))
+    engine = partial(LocalEngine, loop=asyncio.get_running_loop(), limits=worker, groups=groups)
+    services = await asyncio.to_thread(_open, home, outside, limits, inner_path, engine, asyncio.get_running_loop())
     sweep = partial(sweeping.sweep, services.database, services.store, services.tokens)
     sweeper = Repeating("sweeper", sweeping.EVERY, sweep)
     try:
@@ -132,6 +169,7 @@ async def _serve(
         sandbox = services.sandbox
         style = "dim" if sandbox.program else "bold yellow"
         say.print(Text(f"sandbox: {sandbox.description}", style))
+        say.print(Text(f"limits of workers: {groups.description}; the rest by rlimits and watching", "dim"))
         say.print(Text(f"Python for algorithms: {', '.join(one.release for one in services.interpreters)}", "dim"))
         if profile:
             _write_profile(outside.url, home, say)
@@ -178,6 +216,7 @@ async def _serve(
         services.fetcher.close()
         services.builder.close()
         await asyncio.to_thread(services.pools.close)
+        groups.close()
         services.identities.close()
         services.reports.close()
         if services.tracing:
@@ -211,11 +250,17 @@ def _public_address(url: str | None, host: str, port: int) -> str:
     return url
 
 
-def _open(home: Path, outside: Outside, limits: Limits, inner: Path, loop: asyncio.AbstractEventLoop) -> Services:
+def _open(
+    home: Path,
+    outside: Outside,
+    limits: Limits,
+    inner: Path,
+    make_engine: Callable[[Path, Sandbox, Path], LocalEngine],
+    loop: asyncio.AbstractEventLoop,
+) -> Services:
     import structlog
 
     from pushpoint.databases import open_database
-    from pushpoint.engines.local import LocalEngine
     from pushpoint.interpreters import find_interpreters
     from pushpoint.registry import deployments
     from pushpoint.registry.vault import KEY_FILE as VAULT_KEY
@@ -256,7 +301,7 @@ def _open(home: Path, outside: Outside, limits: Limits, inner: Path, loop: async
     sandbox = replace(found, installations=tuple(dict.fromkeys((*found.installations, *shown))))
     tokens = Tokens()
     vault = Vault(home / VAULT_KEY)
-    pools = Pools(home, database, store, LocalEngine(home, sandbox, inner, loop), tokens, vault)
+    pools = Pools(home, database, store, make_engine(home, sandbox, inner), tokens, vault)
     repositories = home / "repositories"
     builder = Builder(home, database, repositories, sandbox, pools, interpreters)
     return Services(

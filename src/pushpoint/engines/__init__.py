@@ -25,6 +25,8 @@ class Launch:
         variables: The owner's variables; they appear in no process list.
         owner_token: Credential for calls the algorithm makes while loading.
         network: Whether it may reach the network.
+        limits: What it may use, where that is less than the engine lets every worker have: by the names of
+            `WorkerLimits`.
     """
 
     algorithm: str
@@ -39,6 +41,7 @@ class Launch:
     variables: Mapping[str, str] = field(default_factory=dict)
     owner_token: str = ""
     network: bool = False
+    limits: Mapping[str, object] = field(default_factory=dict)
 
 
 class Confinement(Protocol):
@@ -59,6 +62,7 @@ class Confinement(Protocol):
         readable: Iterable[Path] = (),
         writable: Iterable[Path] = (),
         network: bool = False,
+        shared_memory: int | None = None,
     ) -> list[str]:
         """Wrap `argv` so that it runs confined."""
         ...

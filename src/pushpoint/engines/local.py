@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import secrets
 import shutil
@@ -14,9 +15,12 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 
 from pushpoint.engines import Confinement, Launch
+from pushpoint.engines.cgroups import NO_GROUPS, Groups
 from pushpoint.engines.supervisor import Supervisor
-from pushpoint.engines.worker import Start
+from pushpoint.engines.watching import Watch
+from pushpoint.engines.worker import LOG_LIMIT, Start
 from pushpoint.errors import RolloutFailed, Unavailable
+from pushpoint.limits import WorkerLimits
 from pushpoint.runtime import lay_down
 from pushpoint.runtime.messages import Call, Failure, Hello, Outcome
 
@@ -31,7 +35,15 @@ class LocalEngine:
     Its methods may be called from any thread.
     """
 
-    def __init__(self, home: Path, sandbox: Confinement, api_socket: Path, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        home: Path,
+        sandbox: Confinement,
+        api_socket: Path,
+        loop: asyncio.AbstractEventLoop,
+        limits: WorkerLimits | None = None,
+        groups: Groups = NO_GROUPS,
+    ) -> None:
         """Prepare the folders below `home`; what an engine before this one left in `home/scratch` is removed.
 
         Args:
@@ -40,6 +52,8 @@ class LocalEngine:
             api_socket: Unix socket where the platform listens. It must exist when a worker starts, or that worker
                 cannot call the platform.
             loop: Where the workers' sockets are read and written.
+            limits: What each worker may use at most.
+            groups: The control groups that keep some of it; by default there are none.
         """
         home = home.resolve()
         self._runtime = lay_down(home / "runtime")
@@ -47,6 +61,8 @@ class LocalEngine:
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._scratch.mkdir(mode=0o700)
         self._sandbox = sandbox
+        self._limits = limits or WorkerLimits()
+        self._groups = groups
         self._api_socket = Path(os.path.abspath(api_socket))
         self._loop = loop
         self._pools: set[LocalPool] = set()
@@ -69,11 +85,15 @@ class LocalEngine:
     async def stop(self) -> None:
         """End every pool that is left; on the loop."""
         await asyncio.gather(*(pool.stop(0.0) for pool in list(self._pools)))
+        self._groups.close()
 
     def _make(self, launch: Launch, replicas: int, descriptor: int) -> Start:
-        scratch = self._scratch / secrets.token_hex(8)
+        name = secrets.token_hex(8)
+        scratch = self._scratch / name
         scratch.mkdir(mode=0o700)
+        limits = self._limits.lowered(launch.limits)
         code, model = _absolute(launch.code), launch.model and _absolute(launch.model)
+        given = model.stat().st_size if model and model.is_file() else 0
         settings = {
             "algorithm": launch.algorithm,
             "module": launch.module,
@@ -84,13 +104,15 @@ class LocalEngine:
             "api_socket": str(self._api_socket),
         }
         program = (
-            f"import sys; sys.path.insert(0, {str(self._runtime)!r}); from pushpoint.runtime.worker import main; main()"
+            f"import sys; sys.path.insert(0, {str(self._runtime)!r}); from pushpoint.runtime import rlimits; "
+            f"rlimits.lower({self._bounds(limits, given)!r}); from pushpoint.runtime.worker import main; main()"
         )
         bytecode = _absolute(launch.bytecode)
         if launch.bytecode_writable:
             bytecode.mkdir(parents=True, exist_ok=True)
         environment, python = _absolute(launch.environment), _absolute(launch.python)
-        threads = str(max((os.cpu_count() or 1) // replicas, 1))
+        processors = min(os.cpu_count() or 1, limits.cpus or math.inf)
+        threads = str(max(int(processors) // replicas, 1))
         variables = {
             "PATH": f"{environment}/bin:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(scratch),
@@ -113,9 +135,22 @@ class LocalEngine:
             readable=readable if launch.bytecode_writable else [*readable, bytecode],
             writable=[bytecode] if launch.bytecode_writable else [],
             network=launch.network,
+            shared_memory=limits.memory // 2,
         )
+        group = self._groups.make(name, limits)
         hello = Hello(launch.owner_token, dict(launch.variables))
-        return Start(command=command, hello=hello, scratch=scratch, log=launch.log)
+        watch = Watch(limits, group, [scratch, *([bytecode] if launch.bytecode_writable else [])], given)
+        return Start(command=group.command(command), hello=hello, scratch=scratch, log=launch.log, watch=watch)
+
+    def _bounds(self, limits: WorkerLimits, given: int) -> dict[str, int]:
+        # DATA and not AS: libraries reserve far more addresses than they use, and DATA counts only what they could
+        # write to. It is a process's own, so it bounds the worker no better than the rest does; but a program that asks
+        # for too much gets a MemoryError, which is an answer, before anybody has to end it.
+        # FSIZE holds for the log too, and must let it grow until it is emptied; a flood between two looks ends there.
+        # NPROC counts within the sandbox's user name space (Linux 5.14); outside it would count all of the user's.
+        bounds = {"CORE": 0, "DATA": limits.memory, "NOFILE": limits.open_files}
+        bounds["FSIZE"] = max(limits.scratch, given, 2 * LOG_LIMIT)
+        return bounds if self._sandbox.program is None else bounds | {"NPROC": limits.processes}
 
 
 class LocalPool:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pushpoint.engines.watching import Watch
 from pushpoint.lifecycle import ReplicaState, advance
 from pushpoint.runtime import frames
 from pushpoint.runtime.messages import (
@@ -55,12 +56,14 @@ class Start:
         hello: The first thing it is told.
         scratch: Its private folder, removed after its end.
         log: File for its output.
+        watch: Who keeps its limits.
     """
 
     command: Sequence[str]
     hello: Hello
     scratch: Path
     log: Path
+    watch: Watch
 
 
 @dataclass(slots=True, eq=False)
@@ -105,6 +108,7 @@ class Worker(asyncio.Protocol):
         self._decoder = frames.Decoder()
         self._transport: asyncio.Transport | None = None
         self._scratch: Path | None = None
+        self._watch: Watch | None = None
         self._log: Path | None = None
         self._log_start = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -149,7 +153,7 @@ class Worker(asyncio.Protocol):
         with ours, theirs:
             try:
                 start = make(theirs.fileno())
-                self._scratch = start.scratch
+                self._scratch, self._watch = start.scratch, start.watch
                 self._spawn(start, theirs.fileno())
             except OSError as error:
                 self._advance(ReplicaState.FAILED)
@@ -187,6 +191,7 @@ class Worker(asyncio.Protocol):
                 pass_fds=[descriptor],
                 start_new_session=True,
             )
+            start.watch.begin(self._process.pid, self.kill)
         finally:
             os.close(log)
 
@@ -259,6 +264,8 @@ class Worker(asyncio.Protocol):
         """
         await asyncio.shield(self._gone)
         ending = await self._reap()
+        if self._watch is not None:
+            await self._watch.end()
         if self.state is ReplicaState.STOPPING:
             self._advance(ReplicaState.STOPPED)
         elif self.state in {ReplicaState.READY, ReplicaState.BUSY}:
@@ -374,6 +381,8 @@ class Worker(asyncio.Protocol):
         if number <= 0:
             return f"the algorithm ended its process with exit code {code}"
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        if number == signal.SIGKILL and self._watch is not None and (limit := self._watch.ended_by()):
+            return f"the algorithm's worker is gone: {limit}"
         likely = "; it was likely out of memory" if number == signal.SIGKILL else ""
         return f"the algorithm's process was ended by {name}{likely}"
 

@@ -217,6 +217,7 @@ class Pools:
             log=folder / "output.log",
             variables=secrets.opened(self._database, self._vault, algorithm),
             owner_token=token,
+            limits=asked if isinstance(asked := algorithm.settings.get("limits"), dict) else {},
         )
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from litestar import delete, get, post, put
 from litestar.params import Parameter
 
 from pushpoint import wire
-from pushpoint.errors import InvalidRequest, NotFound
+from pushpoint.errors import Conflict, InvalidRequest, NotFound, RolloutFailed
 from pushpoint.interpreters import named
 from pushpoint.names import AlgorithmName, RepositoryUrl, check_name, repository_url
 from pushpoint.records import Actor, Algorithm
@@ -155,13 +155,31 @@ def update(
         details=stated(asked.get("details")),
         sample_input=sample_input(asked.get("version_info")),
     )
-    return _shown(services, actor, seen(services, actor, owner, name))
+    changed = seen(services, actor, owner, name)
+    if changed.settings.get("limits") != algorithm.settings.get("limits"):
+        renew(services, changed)
+    return _shown(services, actor, changed)
 
 
 @delete(ROOT, opt={"scope": "manage"}, sync_to_thread=True, status_code=204)
 def remove(services: Services, actor: Actor, owner: str, name: str) -> None:
     """Delete an algorithm: its repository, builds, releases and secrets; models stay in their collections."""
     services.builder.remove(actor, seen(services, actor, owner, name, own=True))
+
+
+def renew(services: Services, algorithm: Algorithm) -> None:
+    """Start an algorithm's workers anew, with what its owner has just set.
+
+    Raises:
+        Conflict: They do not start with it.
+    """
+    try:
+        services.pools.renew(algorithm)
+    except RolloutFailed as error:
+        raise Conflict(
+            f"this is kept, but {algorithm.name} does not start with it: {error.reason}; its workers go on as they "
+            "were until they end, so set another value, or mend the inference code"
+        ) from error
 
 
 def _shown(services: Services, actor: Actor, algorithm: Algorithm) -> wire.AlgorithmObject:

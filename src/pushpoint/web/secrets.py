@@ -11,11 +11,11 @@ from typing import Annotated
 from litestar import delete, get, post, put
 
 from pushpoint import wire
-from pushpoint.errors import Conflict, InvalidRequest, RolloutFailed
-from pushpoint.records import Actor, Algorithm
+from pushpoint.errors import InvalidRequest
+from pushpoint.records import Actor
 from pushpoint.registry import secrets
 from pushpoint.serving import Services
-from pushpoint.web.algorithms import ROOT, seen
+from pushpoint.web.algorithms import ROOT, renew, seen
 from pushpoint.web.guards import KNOWN
 
 
@@ -53,7 +53,7 @@ def add(
         label=asked.get("short_name") or "",
         description=asked.get("description") or "",
     )
-    _renew(services, algorithm)
+    renew(services, algorithm)
     return wire.secret_object(made)
 
 
@@ -72,7 +72,7 @@ def change(
     asked = wire.asked(body, wire.ChangeSecret)
     value, description = asked.get("secret_value"), asked.get("description")
     secrets.change(services.database, services.vault, actor, secret, value=value, description=description)
-    _renew(services, algorithm)
+    renew(services, algorithm)
     return wire.secret_object(secrets.find(services.database, algorithm, secret_id))
 
 
@@ -81,14 +81,4 @@ def remove(services: Services, actor: Actor, owner: str, name: str, secret_id: s
     """Delete a secret."""
     algorithm = seen(services, actor, owner, name, own=True)
     secrets.remove(services.database, actor, secrets.find(services.database, algorithm, secret_id))
-    _renew(services, algorithm)
-
-
-def _renew(services: Services, algorithm: Algorithm) -> None:
-    try:
-        services.pools.renew(algorithm)
-    except RolloutFailed as error:
-        raise Conflict(
-            f"this is kept, but {algorithm.name} does not start with it: {error.reason}; its workers go on as they "
-            "were until they end, so set another value, or mend the inference code"
-        ) from error
+    renew(services, algorithm)

@@ -34,6 +34,16 @@ class AskedDetails(TypedDict, total=False):
     tagline: _Text
 
 
+class AskedLimits(TypedDict, total=False):
+    """What a worker of an algorithm may use, where that is to be less than the platform allows; sizes are bytes."""
+
+    memory: Annotated[int, Meta(ge=64 << 20)] | None
+    cpus: Annotated[float, Meta(gt=0)] | None
+    processes: Annotated[int, Meta(ge=16)] | None
+    open_files: Annotated[int, Meta(ge=64)] | None
+    scratch: Annotated[int, Meta(ge=1 << 20)] | None
+
+
 class AskedSettings(TypedDict, total=False):
     """Settings of an algorithm; the environment may be one that is not known."""
 
@@ -48,6 +58,7 @@ class AskedSettings(TypedDict, total=False):
     package_set: _Line
     environment: _Line
     language: _Line
+    limits: AskedLimits | None
 
 
 class AskedVersion(TypedDict, total=False):
