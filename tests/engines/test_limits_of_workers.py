@@ -6,6 +6,7 @@ tests allow it five.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -100,9 +101,10 @@ def neighbourhood(
                 (["share", 300 * MIB], "its 200 MiB of memory"),
                 (["many", 4, 80 * MIB], "its 200 MiB of memory"),
                 (["hide", 300 * MIB], "its 200 MiB of memory"),
-                (["bomb"], ""),  # no more are started, so time runs out; or the look ends it: root has no RLIMIT_NPROC
             ]
         ),
+        (WITH, ["bomb", True], "did not answer within 1 seconds"),  # no more are started
+        (WITHOUT, ["bomb", os.getuid() != 0], ""),  # so with RLIMIT_NPROC, which is not for root; it is looked at
         (WITHOUT, ["fill", 60], "its 40 MiB of scratch"),
         (WITHOUT, ["fill unseen", 60], "its 40 MiB of scratch"),
         (WITHOUT, ["spin in C"], "did not answer within 1 seconds"),
@@ -112,7 +114,8 @@ def neighbourhood(
         (WITHOUT, ["drop everything"], "did not answer within 1 seconds"),
     ],
     indirect=["neighbourhood"],
-    ids=lambda value: value[0] if isinstance(value, list) else "",
+    scope="module",
+    ids=lambda value: value[0] if isinstance(value, list) else None,
 )
 def test_a_worker_that_misbehaves_fails_its_own_call_and_is_replaced(
     neighbourhood: Neighbourhood, input: list[Any], words: str
@@ -125,7 +128,7 @@ def test_a_worker_that_misbehaves_fails_its_own_call_and_is_replaced(
     assert not list(neighbourhood.platform.home.glob("scratch/*/unseen"))
 
 
-@pytest.mark.parametrize("neighbourhood", [WITHOUT], indirect=True)
+@pytest.mark.parametrize("neighbourhood", [WITHOUT], indirect=True, scope="module")
 @pytest.mark.parametrize(
     ("input", "kind", "words"),
     [

@@ -22,7 +22,12 @@ def many(count, size):
     time.sleep(60)
 
 
-def bomb():
+def bomb(doubles):
+    while not doubles:
+        time.sleep(0.005)
+        with contextlib.suppress(OSError):
+            if os.fork() == 0:
+                time.sleep(60)
     while True:
         try:
             if os.fork() == 0:
@@ -51,7 +56,7 @@ def apply(input):
     if name == "many":
         many(*arguments)
     if name == "bomb":
-        bomb()
+        bomb(*arguments)
     if name == "open":
         opened = []
         try:
