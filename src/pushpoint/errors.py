@@ -293,4 +293,4 @@ class Unavailable(Error):
 
 
 class Overloaded(Unavailable):
-    """Whoever asks has too much under way at once."""
+    """Whoever asks, or what is asked for, has too much under way at once."""

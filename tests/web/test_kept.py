@@ -64,7 +64,18 @@ CANARY = "canary-value-7f3a"
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    limits = ("--call-limit", "3", "--child-limit", "2", "--input-limit", "1", "--output-limit", "1")
+    limits = (
+        "--call-limit",
+        "3",
+        "--child-limit",
+        "2",
+        "--queue-limit",
+        "3",
+        "--input-limit",
+        "1",
+        "--output-limit",
+        "1",
+    )
     running = start_platform(tmp_path_factory.mktemp("home"), *limits)
     yield running
     stop_platform(running)
@@ -265,6 +276,21 @@ def test_a_caller_has_so_many_calls_at_once_and_another_is_not_hindered(platform
     assert refused[0].message == "ann makes 3 calls at once, which is the most; wait for one to end"
     assert others.status == 200
     assert called(platform, "ann/slow", 0.01).status == 200, "the places are given back"
+
+
+def test_a_release_for_which_too_many_wait_refuses_more_at_once(platform: Platform) -> None:
+    if called(platform, "ann/slow", 0).status == 404:
+        serve(platform, "ann/slow", SLOW, algorithm_callability="public")
+    keys = [issue_key(platform, name) for name in ("queued_one", "queued_two")]
+    began = time.monotonic()
+    with ThreadPoolExecutor(6) as threads:
+        calling = [threads.submit(called, platform, "ann/slow", 1.0, key=key) for key in keys * 3]
+        answers = [one.result() for one in calling]
+    refused = [one for one in answers if one.status != 200]
+    assert [one.status for one in refused] == [429, 429], "one is made, three wait"
+    assert refused[0].message == "algo://ann/slow has 3 calls waiting; call again"
+    assert refused[0].headers["retry-after"] == "1"
+    assert time.monotonic() - began < 10
 
 
 def test_a_calls_own_calls_are_counted_by_themselves(platform: Platform) -> None:

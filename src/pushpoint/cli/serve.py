@@ -66,6 +66,9 @@ def serve(
     ] = None,
     call_limit: Annotated[int, typer.Option(help="Calls of one account at once.", min=1)] = 80,
     child_limit: Annotated[int, typer.Option(help="Calls at once that one call's algorithms make.", min=1)] = 24,
+    queue_limit: Annotated[
+        int, typer.Option(help="Calls of one release that wait for a worker; more are refused at once.", min=1)
+    ] = 200,
     input_limit: Annotated[int, typer.Option(help="MiB of a call's input.", min=1, max=64)] = 10,
     output_limit: Annotated[int, typer.Option(help="MiB of a call's result.", min=1, max=64)] = 15,
     memory_limit: Annotated[
@@ -110,6 +113,7 @@ def serve(
         limits = Limits(
             calls=call_limit,
             children=child_limit,
+            queue=queue_limit,
             input=input_limit << 20,
             output=output_limit << 20,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from pushpoint.errors import Unavailable
+from pushpoint.errors import Overloaded, Unavailable
 from pushpoint.names import Reference
 from pushpoint.records import Actor
 from pushpoint.runtime.messages import Call, Outcome
@@ -33,6 +33,7 @@ async def call(
         The answer or the failure, and what gave it.
 
     Raises:
+        Overloaded: As many calls are waiting for a worker as may.
         Unavailable: The pools were switched under the call again and again.
     """
     for _ in range(_TRIES):
@@ -46,6 +47,8 @@ async def call(
                     await asyncio.to_thread(services.pools.restart, target.build)
                 return failure, target
             services.metrics.cold_start(target, time.perf_counter() - began)
+        if (waiting := pool.waiting) >= services.limits.queue:
+            raise Overloaded(f"algo://{target.algorithm.name} has {waiting} calls waiting; call again", retry_after=1)
         with services.tokens.during(actor, target.algorithm, session=request_id) as token:
             addressed = Call(request.content_type, request.data, token, request.stdout, request.trace)
             try:

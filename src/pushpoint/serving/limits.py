@@ -18,12 +18,14 @@ class Limits:
     Attributes:
         calls: Of one account at once.
         children: That one call's algorithms make at once.
+        queue: Of one release that no worker has yet.
         input: Bytes of an input.
         output: Bytes of a result.
     """
 
     calls: int = 80
     children: int = 24
+    queue: int = 200
     input: int = 10 << 20
     output: int = 15 << 20
     _now: Counter[str] = field(default_factory=Counter)
