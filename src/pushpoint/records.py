@@ -19,7 +19,7 @@ IMPLIED = {"data": "read", "manage": "view"}
 EVERYDAY = frozenset({"call", "data", "manage", *IMPLIED.values()})
 """What a key may do: call algorithms; read data, or write it too; see builds and releases, or change them and push."""
 SCOPES = EVERYDAY | {"admin"}
-"""`admin` is for accounts, and for nothing else."""
+"""`admin` is for accounts and the platform's numbers, and for nothing else."""
 ANY_ALGORITHM = "algo://*"
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from pushpoint.engines.cgroups import NO_GROUPS, Groups, find_groups
 from pushpoint.engines.local import LocalEngine
-from pushpoint.engines.supervisor import LOG_LIMIT
+from pushpoint.engines.worker import LOG_LIMIT
 from pushpoint.limits import MEMORY_SHARE, WorkerLimits, machine_memory
 from pushpoint.runtime.messages import Answer
 from pushpoint.sandbox import Sandbox

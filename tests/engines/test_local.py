@@ -165,7 +165,8 @@ def test_a_stopped_process_is_cut_as_well(platform: Platform) -> None:
 def test_a_quiet_worker_that_no_longer_answers_pings_is_replaced(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pushpoint.engines.supervisor.PING_SECONDS", 0.2)
+    for module in ("supervisor", "worker"):
+        monkeypatch.setattr(f"pushpoint.engines.{module}.PING_SECONDS", 0.2)
     pool = platform.start("echo")
     healthy = child_processes()
     time.sleep(0.8)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from pushpoint.runtime import frames
 from pushpoint.runtime.frames import HEADER, Decoder, ProtocolError, encode
 from pushpoint.runtime.messages import (
-    CONTENT_TYPES,
     ERROR_TYPES,
     Answer,
     Call,
@@ -26,13 +25,13 @@ from pushpoint.runtime.messages import (
 texts = st.text(max_size=20)
 seconds = st.floats(0, 1e6)
 stdout = st.none() | texts
-content_types = st.sampled_from(sorted(CONTENT_TYPES))
+content_types = st.sampled_from(frames.TYPES)
 failures = st.builds(Failure, st.sampled_from(sorted(ERROR_TYPES)), texts, texts, seconds, stdout)
 messages = st.one_of(
     st.builds(Hello, texts, st.dictionaries(texts, texts, max_size=3)),
     st.builds(Ready, seconds, st.none() | failures),
     st.builds(Call, content_types, st.binary(max_size=50), texts, st.booleans()),
-    st.builds(Answer, content_types, st.binary(max_size=50), seconds, stdout),
+    st.builds(Answer, content_types, st.binary(max_size=50), seconds, stdout, st.integers(0, 1024)),
     failures,
     st.just(Ping()),
     st.just(Pong()),

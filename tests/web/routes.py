@@ -11,6 +11,7 @@ from pushpoint.web import unoffered
 
 ALGORITHM = "/v1/algorithms/{owner}/{name}"
 MANAGEMENT = [
+    ("GET", "/metrics", "admin"),
     ("GET", "/v1/account", "known"),
     ("POST", "/v1/algorithms/{owner}", "manage"),
     ("GET", ALGORITHM, "call or view"),

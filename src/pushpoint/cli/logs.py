@@ -2,39 +2,145 @@
 
 from __future__ import annotations
 
+import json
 import time
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from pushpoint.cli.settings import Algorithm, connect, named
-from pushpoint.errors import NotFound
+from pushpoint.cli.settings import Algorithm, Json, connect, named
+from pushpoint.errors import NotFound, Unavailable
 from pushpoint.report import printable
+
+if TYPE_CHECKING:
+    from pushpoint import wire
+    from pushpoint.client import Client
+    from pushpoint.names import AlgorithmName
+
+T = TypeVar("T")
+PAUSE = 1.0
+"""Seconds between two looks at a log."""
+LOOKS = 5
+"""Looks at what a release prints for one at which release is live."""
 
 
 def logs(
     algorithm: Algorithm = None,
     build: Annotated[str | None, typer.Option("--build", help="Id or commit of a build [default: the newest]")] = None,
     output: Annotated[bool, typer.Option("--output", help="Show what the algorithm printed instead.")] = False,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the build is done.")] = False,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            "-f",
+            help="Go on: until the build is done, with --build; else with what the live release prints, until Ctrl-C.",
+        ),
+    ] = False,
+    json: Json = False,
 ) -> None:
-    """Print the log of a build."""
+    """Print the log of a build, and what an algorithm prints.
+
+    With --json it is a line of JSON for each part: build, kind (build or output), and text.
+    """
     with connect(algorithm) as client:
-        name = named(algorithm, client)
-        if build is None:
-            newest = client.builds(name, limit=1)
-            if not newest:
-                raise NotFound(f"{name} has no build; deploy it")
-            build = newest[0].build_id
-        build_id = client.build(name, build).build_id
-        if output:
-            typer.echo(printable(client.output(name, build_id)), nl=False)
+        found = Logs(client, named(algorithm, client), as_json=json, patient=follow)
+        if output and follow and build is None:
+            found.follow_live()
             return
-        offset = 0
+        build_id = found.build(build)
+        if output:
+            found.show_output(build_id, offset=-1)
+            while follow:
+                time.sleep(PAUSE)
+                found.show_output(build_id)
+            return
+        while not found.show_build(build_id) and follow:
+            time.sleep(PAUSE)
+        if follow and build is None:
+            found.follow_live()
+
+
+class Logs:
+    """The logs of one algorithm, and how far each was shown."""
+
+    def __init__(self, client: Client, name: AlgorithmName, *, as_json: bool, patient: bool) -> None:
+        self._client, self._name, self._as_json, self._patient = client, name, as_json, patient
+        self._offsets: dict[tuple[str, str], int] = {}
+
+    def build(self, named: str | None) -> str:
+        """Find a build by its id or commit, or the newest.
+
+        Returns:
+            Its id.
+
+        Raises:
+            NotFound: There is none.
+        """
+        if named is not None:
+            return self._client.build(self._name, named).build_id
+        newest = self._client.builds(self._name, limit=1)
+        if not newest:
+            raise NotFound(f"{self._name} has no build; deploy it")
+        return newest[0].build_id
+
+    def show_build(self, build_id: str) -> bool:
+        """Show what a build has said since the last look.
+
+        Returns:
+            Whether it is done.
+        """
+        return self._show("build", build_id, self._client.build_log, offset=0)
+
+    def show_output(self, build_id: str, *, offset: int = 0) -> None:
+        """Show what the workers of a build have printed since the last look, or from an offset on."""
+        while not self._show("output", build_id, self._client.output_log, offset=offset):
+            pass
+
+    def follow_live(self) -> None:
+        """Show what the workers of the live release print, whichever that is, without end."""
+        build_id, looks = "", 0
         while True:
-            part = client.build_log(name, build_id, offset=offset)
+            if looks % LOOKS == 0:
+                live = self._asked(lambda: self._client.live(self._name))
+                if live is None:
+                    self._asked(lambda: self._client.builds(self._name, limit=1))  # it may be gone altogether
+                now = live.release.build_id if live else ""
+                if now != build_id or not looks:
+                    _say(f"live: {live.release.version}" if live else f"{self._name} has no live release; waiting")
+                build_id = now
+            looks += 1
+            if build_id:
+                self.show_output(build_id, offset=-1)
+            time.sleep(PAUSE)
+
+    def _show(self, kind: str, build_id: str, read: Callable[..., wire.LogView], *, offset: int) -> bool:
+        begin = self._offsets.get((kind, build_id), offset)
+        part = self._asked(lambda: read(self._name, build_id, offset=begin))
+        self._offsets[kind, build_id] = part.next
+        if self._as_json:
+            if part.logs:
+                typer.echo(json.dumps({"build": build_id, "kind": kind, "text": part.logs}))
+        else:
             typer.echo(printable(part.logs), nl=False)
-            offset = part.next
-            if part.finished or not follow:
-                return
-            time.sleep(0.3)
+        return part.finished
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        told = False
+        while True:
+            try:
+                return ask()
+            except Unavailable as error:  # it is being started anew, perhaps
+                if not self._patient:
+                    raise
+                if not told:
+                    _say(f"{error}; waiting")
+                told = True
+                time.sleep(PAUSE)
+
+
+def _say(sentence: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, soft_wrap=True).print(Text(printable(sentence), "dim"))

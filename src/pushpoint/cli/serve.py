@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 KEY_FILE = "api-key"
 ADMIN_KEY_FILE = "admin-key"
-"""For accounts alone; what deploys and calls does not need it."""
+"""For accounts and the platform's numbers alone; what deploys and calls does not need it."""
 
 
 def serve(
@@ -155,6 +155,7 @@ async def _serve(
     from pushpoint.serving import sweeping
     from pushpoint.serving.repeating import Repeating
     from pushpoint.web import create_app
+    from pushpoint.web.protocol import Protocol
 
     say = Console(stderr=True, soft_wrap=True)
     inner_path = home / "run" / "api.sock"
@@ -187,7 +188,8 @@ async def _serve(
                     log_config=None,
                     access_log=False,
                     ws="none",
-                    http="httptools",
+                    http=Protocol,
+                    proxy_headers=False,
                     timeout_graceful_shutdown=30,
                 )
             )
@@ -217,6 +219,8 @@ async def _serve(
         groups.close()
         services.identities.close()
         services.reports.close()
+        if services.tracing:
+            await asyncio.to_thread(services.tracing.close)
         services.database.dispose()
 
 
@@ -264,15 +268,19 @@ def _open(
     from pushpoint.sandbox import find_sandbox, installation
     from pushpoint.serving import Services
     from pushpoint.serving.building import Builder
+    from pushpoint.serving.call_log import CallLog
     from pushpoint.serving.fetching import Fetcher
     from pushpoint.serving.identities import Identities
     from pushpoint.serving.lookups import Lookups
+    from pushpoint.serving.metrics import Metrics
     from pushpoint.serving.pools import Pools
     from pushpoint.serving.reports import Reports
     from pushpoint.serving.rollouts import Rollouts
     from pushpoint.serving.tokens import Tokens
+    from pushpoint.serving.tracing import open_tracing
     from pushpoint.stores.local import LocalStore
 
+    tracing = open_tracing(os.environ)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -311,6 +319,9 @@ def _open(
         limits=limits,
         lookups=Lookups(database),
         pools=pools,
+        metrics=Metrics(database, pools),
+        call_log=CallLog(),
+        tracing=tracing,
         vault=vault,
         builder=builder,
         fetcher=Fetcher(database, repositories, vault, builder, outside.listed),

@@ -174,8 +174,16 @@ class Client(Files):
         Returns:
             The text.
         """
-        found: wire.LogView = self._ask("GET", f"/v1/algorithms/{name}/builds/{build_id}/output", kind=wire.LogView)
-        return found.logs
+        return self.output_log(name, build_id, offset=-1).logs
+
+    def output_log(self, name: AlgorithmName, build_id: str, *, offset: int) -> wire.LogView:
+        """Read what the workers of a build printed, from an offset in bytes on; below 0, the end of it.
+
+        Returns:
+            The text, the next offset, and whether that is all for now.
+        """
+        path = f"/v1/algorithms/{name}/builds/{build_id}/output?offset={offset}"
+        return self._ask("GET", path, kind=wire.LogView)
 
     # -- releases and deployments ---------------------------------------------------------------------------
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from pushpoint.engines import Confinement, Launch
 from pushpoint.engines.cgroups import NO_GROUPS, Groups
-from pushpoint.engines.supervisor import LOG_LIMIT, Start, Supervisor
+from pushpoint.engines.supervisor import Supervisor
 from pushpoint.engines.watching import Watch
+from pushpoint.engines.worker import LOG_LIMIT, Start
 from pushpoint.errors import RolloutFailed, Unavailable
 from pushpoint.limits import WorkerLimits
 from pushpoint.runtime import lay_down
@@ -174,6 +175,11 @@ class LocalPool:
     def in_flight(self) -> int:
         """Calls that were taken and are not yet answered."""
         return self._supervisor.in_flight
+
+    @property
+    def waiting(self) -> int:
+        """Those of them that no worker has."""
+        return self._supervisor.waiting
 
     @property
     def last_used(self) -> float:

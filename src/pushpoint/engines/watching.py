@@ -154,7 +154,7 @@ def memory(pids: Iterable[int], enough: int) -> int:
 def _in_shm(pids: Iterable[int]) -> int:
     for pid in pids:
         with contextlib.suppress(OSError):
-            folder = os.path.join(f"/proc/{pid}/root", "dev", "shm")
+            folder = os.path.join("/proc", str(pid), "root", "dev", "shm")
             if os.stat(folder).st_dev != os.stat("/dev/shm").st_dev:  # noqa: S108 (that one is everybody's)
                 found = os.statvfs(folder)
                 return (found.f_blocks - found.f_bfree) * found.f_frsize

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, exists, in
 from sqlalchemy.exc import IntegrityError
 
 from pushpoint.databases import Database, reading, writing
-from pushpoint.databases.tables import builds, deployments, releases
+from pushpoint.databases.tables import accounts, algorithms, builds, deployments, releases
 from pushpoint.errors import AlreadyExists, InvalidRequest, NotFound
 from pushpoint.lifecycle import BuildState
 from pushpoint.names import Version, data_path, is_commit, version, version_prefix
@@ -19,12 +19,11 @@ from pushpoint.registry.builds import build_of, of_commit
 from pushpoint.registry.history import record
 
 FIRST = Version(0, 0, 0)
+_VERSION = (releases.c.major, releases.c.minor, releases.c.revision)
 _COLUMNS = (
     builds,
     releases.c.id.label("release_id"),
-    releases.c.major,
-    releases.c.minor,
-    releases.c.revision,
+    *_VERSION,
     releases.c.is_public,
     releases.c.notes,
     releases.c.sample_input,
@@ -120,6 +119,29 @@ def by_id(database: Database, ids: Collection[str]) -> dict[str, Release]:
     with reading(database) as connection:
         rows = connection.execute(_select().where(releases.c.id.in_(ids))).mappings()
         return {row["release_id"]: release_of(row) for row in rows}
+
+
+def names(database: Database, build_ids: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Say what builds are called.
+
+    Returns:
+        `owner/name` and version of those that there are, by id; the commit where nothing is published.
+    """
+    asked = (
+        select(builds.c.id, builds.c.commit, accounts.c.name.label("owner"), algorithms.c.name, *_VERSION)
+        .join_from(builds, algorithms, builds.c.algorithm_id == algorithms.c.id)
+        .join(accounts, algorithms.c.account_id == accounts.c.id)
+        .outerjoin(releases, releases.c.build_id == builds.c.id)
+        .where(builds.c.id.in_(build_ids))
+    )
+    with reading(database) as connection:
+        return {
+            row.id: (
+                f"{row.owner}/{row.name}",
+                row.commit if row.major is None else str(Version(row.major, row.minor, row.revision)),
+            )
+            for row in connection.execute(asked)
+        }
 
 
 def resolve(database: Database, algorithm: Algorithm, selector: str, *, is_owner: bool) -> Build:

@@ -39,12 +39,13 @@ class Forwarder:
 
     Attributes:
         token: Credential of the call being served; the worker changes it with each call.
+        trace: Its caller's `traceparent`, for what the algorithm asks of the platform without one of its own.
         server: The listener itself.
         url: What the algorithm's client is told to be the platform.
     """
 
     def __init__(self, api_socket: str, token: str) -> None:
-        self.token = token
+        self.token, self.trace = token, ""
         secret = secrets.token_urlsafe(24)
 
         class Handler(_Handler):
@@ -126,6 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
                 platform.putheader(name, value)
         if self.forwarder.token:
             platform.putheader("Authorization", "Simple " + self.forwarder.token)
+        if self.forwarder.trace and "traceparent" not in self.headers:
+            platform.putheader("traceparent", self.forwarder.trace)
         chunked = body is not None and "Content-Length" not in self.headers
         if chunked:
             platform.putheader("Transfer-Encoding", "chunked")

@@ -1,8 +1,13 @@
 """The frames on the Unix socket between the platform and a worker: bytes to values and back.
 
 ```
-kind: 1 byte | call id: 4 bytes | size of the head: 4 bytes | size of the data: 4 bytes | head: JSON object | data
+kind: 1 byte | call id: 4 bytes | size of the head: 4 bytes | size of the data: 4 bytes | head | data
 ```
+
+The head is a JSON object, but for the two kinds that come with every call: `Call` has its content type (1 byte, the
+place in `TYPES`), whether to capture the output (1 byte), the size of the token (2 bytes), the token and the trace;
+`Answer` has its content type, whether there is output (1 byte), the size of its batch (2 bytes), its
+duration (8 bytes, a float) and the output.
 
 Numbers are big-endian. Sizes are checked before anything is kept, so garbage is a `ProtocolError` and never memory.
 Many calls may be under way; the id says which one a frame belongs to (0: none). Nothing is ever unpickled.
@@ -13,7 +18,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from typing import Any, Dict, Iterator, Mapping, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 from pushpoint.runtime import messages
 from pushpoint.runtime.messages import Answer, Call, Failure, Hello, Message, Ping, Pong, Ready
@@ -22,10 +27,16 @@ HEADER = struct.Struct("!BIII")
 HEAD_LIMIT = 8 << 20
 DATA_LIMIT = 64 << 20
 """Bytes of a body, either way."""
+MOST_AT_ONCE = 1024
+"""Calls that one worker may take at a time."""
 
+TYPES = ("json", "text", "binary", "void")
+"""The content types by the byte that stands for them."""
+
+_CALL, _ANSWER = struct.Struct("!BBH"), struct.Struct("!BBHd")
+_CODES = {name: code for code, name in enumerate(TYPES)}
 _KINDS: Dict[type, int] = {Hello: 1, Ready: 2, Call: 3, Answer: 4, Failure: 5, Ping: 6, Pong: 7}
 _CLASSES = {kind: cls for cls, kind in _KINDS.items()}
-_HAVE_DATA = (Call, Answer)
 
 
 class ProtocolError(Exception):
@@ -41,14 +52,20 @@ def encode(call_id: int, message: Message) -> bytes:
     Raises:
         ProtocolError: The message is larger than a frame may be.
     """
-    data = b""
-    fields: Mapping[str, Any] = vars(message)
-    if isinstance(message, _HAVE_DATA):
-        data = message.data
-        fields = {name: value for name, value in fields.items() if name != "data"}
-    elif isinstance(message, Ready):
-        fields = {"seconds": message.seconds, "failure": message.failure and vars(message.failure)}
-    head = json.dumps(fields, separators=(",", ":")).encode()
+    data, head = b"", b""
+    if isinstance(message, Call):
+        data, token = message.data, message.token.encode()
+        head = _CALL.pack(_CODES[message.content_type], message.stdout, len(token)) + token + message.trace.encode()
+    elif isinstance(message, Answer):
+        data, output = message.data, message.stdout
+        head = _ANSWER.pack(_CODES[message.content_type], output is not None, message.batch, message.duration)
+        if output is not None:
+            head += output.encode()
+    else:
+        fields: Mapping[str, Any] = vars(message)
+        if isinstance(message, Ready):
+            fields = dict(fields, failure=message.failure and vars(message.failure))
+        head = json.dumps(fields, separators=(",", ":")).encode()
     _check_sizes(len(head), len(data))
     return b"".join((HEADER.pack(_KINDS[type(message)], call_id, len(head), len(data)), head, data))
 
@@ -57,7 +74,8 @@ class Decoder:
     """Cuts a stream of bytes into messages."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._chunks: List[bytes] = []
+        self._size = 0
         self._wanted = HEADER.size
 
     def feed(self, chunk: bytes) -> Iterator[Tuple[int, Message]]:
@@ -69,22 +87,25 @@ class Decoder:
         Raises:
             ProtocolError: These are not our frames.
         """
-        buffer = self._buffer
-        buffer += chunk
-        while len(buffer) >= self._wanted:
-            kind, call_id, head_size, data_size = HEADER.unpack_from(buffer)
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        if self._size < self._wanted:
+            return
+        buffer = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        start, self._wanted = 0, HEADER.size
+        while len(buffer) - start >= self._wanted:
+            kind, call_id, head_size, data_size = HEADER.unpack_from(buffer, start)
             if kind not in _CLASSES:
                 raise ProtocolError("no frame has the kind {}".format(kind))
             _check_sizes(head_size, data_size)
-            end = HEADER.size + head_size + data_size
-            if len(buffer) < end:
-                self._wanted = end
-                return
-            head = bytes(buffer[HEADER.size : HEADER.size + head_size])
-            data = bytes(buffer[HEADER.size + head_size : end])
-            del buffer[:end]
-            self._wanted = HEADER.size
+            body = start + HEADER.size + head_size
+            if len(buffer) < body + data_size:
+                self._wanted = body + data_size - start
+                break
+            head, data = buffer[start + HEADER.size : body], buffer[body : body + data_size]
+            start = body + data_size
             yield call_id, _message(_CLASSES[kind], head, data)
+        self._chunks, self._size = [buffer[start:]], len(buffer) - start
 
 
 def _check_sizes(head: int, data: int) -> None:
@@ -95,29 +116,66 @@ def _check_sizes(head: int, data: int) -> None:
 
 
 def _message(cls: type, head: bytes, data: bytes) -> Message:
+    if cls is Call:
+        return _call(head, data)
+    if cls is Answer:
+        return _answer(head, data)
+    if data:
+        raise ProtocolError("a {} carries no data".format(cls.__name__))
     try:
         fields = json.loads(head)
     except (ValueError, RecursionError) as error:
         raise ProtocolError("the head of a frame is not JSON ({})".format(error))
     if not isinstance(fields, dict):
         raise ProtocolError("the head of a frame is not an object")
-    if data and cls not in _HAVE_DATA:
-        raise ProtocolError("a {} carries no data".format(cls.__name__))
     read = _Fields(fields)
-    if cls is Call:
-        return Call(read.content_type(), data, read.text("token"), read.truth("stdout"))
-    if cls is Answer:
-        return Answer(read.content_type(), data, read.seconds("duration"), read.text_or_none("stdout"))
     if cls is Failure:
         return read.failure()
     if cls is Ready:
         failure = fields.get("failure")
         if failure is not None and not isinstance(failure, dict):
             raise ProtocolError("`failure` is not an object")
-        return Ready(read.seconds("seconds"), None if failure is None else _Fields(failure).failure())
+        return Ready(
+            read.seconds("seconds"),
+            None if failure is None else _Fields(failure).failure(),
+            read.count("at_once"),
+            read.truth("repeatable"),
+        )
     if cls is Hello:
         return Hello(read.text("token"), read.texts("variables"))
     return Ping() if cls is Ping else Pong()
+
+
+def _call(head: bytes, data: bytes) -> Call:
+    try:
+        code, stdout, size = _CALL.unpack_from(head)
+        rest = head[_CALL.size :]
+        return Call(TYPES[code], data, rest[:size].decode(), _truth(stdout), rest[size:].decode())
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise ProtocolError("the head of a call is not in order ({})".format(error))
+
+
+def _answer(head: bytes, data: bytes) -> Answer:
+    try:
+        code, has_output, batch, duration = _ANSWER.unpack_from(head)
+        output = head[_ANSWER.size :].decode() if _truth(has_output) else None
+        if output is None and len(head) > _ANSWER.size:
+            raise ProtocolError("an answer without output has some")
+        return Answer(TYPES[code], data, _seconds(duration, "duration"), output, batch)
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise ProtocolError("the head of an answer is not in order ({})".format(error))
+
+
+def _truth(byte: int) -> bool:
+    if byte > 1:
+        raise ProtocolError("{} is neither 0 nor 1".format(byte))
+    return byte == 1
+
+
+def _seconds(value: object, name: str) -> float:
+    if not isinstance(value, float) or not math.isfinite(value) or value < 0:
+        raise ProtocolError("`{}` is not a number of seconds".format(name))
+    return value
 
 
 class _Fields:
@@ -148,15 +206,12 @@ class _Fields:
         return value
 
     def seconds(self, name: str) -> float:
-        value = self._fields.get(name)
-        if not isinstance(value, float) or not math.isfinite(value) or value < 0:
-            raise ProtocolError("`{}` is not a number of seconds".format(name))
-        return value
+        return _seconds(self._fields.get(name), name)
 
-    def content_type(self) -> str:
-        value = self.text("content_type")
-        if value not in messages.CONTENT_TYPES:
-            raise ProtocolError("`content_type` is not one of ours")
+    def count(self, name: str) -> int:
+        value = self._fields.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MOST_AT_ONCE:
+            raise ProtocolError("`{}` is not a number from 1 to {}".format(name, MOST_AT_ONCE))
         return value
 
     def failure(self) -> Failure:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Mapping, Optional, Union
 
-CONTENT_TYPES = frozenset({"text", "json", "binary", "void"})
-
 STDOUT_LIMIT = 1 << 20
 """Bytes of output that an answer holds."""
 CAPTURE = ".stdout"
@@ -71,10 +69,14 @@ class Ready:
     Attributes:
         seconds: How long they took.
         failure: What went wrong; then the worker ends.
+        at_once: Calls that the algorithm takes at a time.
+        repeatable: Whether a call may be made again after it ended its worker: those of a batch may.
     """
 
     seconds: float
     failure: Optional[Failure] = None
+    at_once: int = 1
+    repeatable: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,16 @@ class Call:
     Attributes:
         content_type: `text`, `json` or `binary`.
         data: The body as it came.
-        token: Credential for calls the algorithm makes on the caller's behalf.
+        token: Credential for calls the algorithm makes on the caller's behalf; none where it takes many at a time.
         stdout: Whether the answer shall hold what was printed.
+        trace: The caller's W3C `traceparent`.
     """
 
     content_type: str
     data: bytes
     token: str = ""
     stdout: bool = False
+    trace: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,12 +107,14 @@ class Answer:
         data: UTF-8 text, JSON or plain bytes.
         duration: Seconds spent in `apply`.
         stdout: What was printed meanwhile, if it was asked for.
+        batch: How many calls were in its batch, in one answer of each batch; else 0.
     """
 
     content_type: str
     data: bytes
     duration: float
     stdout: Optional[str] = None
+    batch: int = 0
 
 
 @dataclass(frozen=True)

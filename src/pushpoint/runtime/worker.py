@@ -1,30 +1,36 @@
 """One worker: verify the model, import the algorithm, load it, say ready, answer until the end of the input.
 
-Calls are answered one after the other in the main thread; frames are read in another, so that a ping is answered during
-a call. Whatever the algorithm raises is an answer. Files 1 and 2 are the algorithm's own: its output goes to its log.
-Code that serves by itself (`pipe.py`) keeps the main thread instead, and another one passes its calls on.
+Calls are answered in the main thread: one after the other, or those that are waiting together where the algorithm has
+`apply_batch`, or side by side where `apply` is asynchronous. Whatever the algorithm raises is an answer. Files 1 and 2
+are the algorithm's own: its output goes to its log. Code that serves by itself (`pipe.py`) keeps the main thread
+instead, and another one passes its calls on.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import importlib
+import inspect
 import json
 import os
-import queue
+import select
 import socket
 import sys
 import threading
 import time
 import traceback
-from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, Tuple
+import types
+from typing import Any, Awaitable, Callable, Deque, Dict, Iterator, List, NoReturn, Optional, Set, Tuple
 
-from pushpoint.runtime import frames, messages, model, pipe, verify
+from pushpoint.runtime import batching, frames, messages, model, pipe, verify
 from pushpoint.runtime.forward import Forwarder
 from pushpoint.runtime.messages import Answer, Call, Failure, Hello, Message, Outcome, Ping, Pong, Ready
 from pushpoint.runtime.pipe import Refused
 
 TEXT_LIMIT = 1 << 16
+AT_ONCE = 100
+"""Calls side by side where `apply` is asynchronous and the module has no `max_concurrency`."""
 GRACE = 3.0
 """Seconds between the end of the input and the end of a worker that does not end by itself."""
 
@@ -40,80 +46,162 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     sys.argv = [settings["algorithm"]]
     channel = Channel(settings["socket"])
-    _, hello = channel.inbox.get() or _end()
-    if not isinstance(hello, Hello):
-        _end()
+    hello = channel.hello()
     os.environ.update(hello.variables)
     forwarder = Forwarder(settings["api_socket"], hello.token)
     os.environ["ALGORITHMIA_API"] = os.environ["PUSHPOINT_URL"] = forwarder.url
+    capture = os.path.join(settings["scratch"], messages.CAPTURE)
     started = time.perf_counter()
 
-    def answer_all(answering: Answering) -> None:
-        for call_id, call in iter(channel.inbox.get, None):
-            if isinstance(call, Call):
-                forwarder.token = call.token
-                outcome = _answer(answering, call, os.path.join(settings["scratch"], messages.CAPTURE))
-                forwarder.token = hello.token
-                channel.send(call_id, outcome)
+    def one_by_one(answering: Answering) -> None:
+        while channel.more():
+            for call_id, call in channel.take():
+                forwarder.token, forwarder.trace = call.token, call.trace
+                if call.trace:
+                    os.environ["TRACEPARENT"] = call.trace
+                outcome = _answer(answering, call, capture)
+                if call.trace:
+                    os.environ.pop("TRACEPARENT", None)
+                forwarder.token, forwarder.trace = hello.token, ""
+                channel.send((call_id, outcome))
 
     def pass_on() -> None:
         try:
             served.check_private()
         except Refused as error:
-            channel.send(0, Ready(time.perf_counter() - started, _failure(error, started)))
+            channel.send((0, Ready(time.perf_counter() - started, _failure(error, started))))
             _end()
-        channel.send(0, Ready(time.perf_counter() - started))
-        answer_all(lambda call: _output(*served.ask(call.content_type, _input(call))))
+        channel.send((0, Ready(time.perf_counter() - started)))
+        one_by_one(lambda call: _output(*served.ask(call.content_type, _input(call))))
         served.end()
 
     served = pipe.Pipe(settings["scratch"], lambda: threading.Thread(target=pass_on, daemon=True).start())
     try:
-        apply = _load(settings, served)
+        module = _load(settings, served)
+        batches = batching.Batching.of(module)
+        apply = _apply(module, settings["module"], batches)
     except BaseException as error:
         if served.is_ready:
             _leave(error)
-        channel.send(0, Ready(time.perf_counter() - started, _failure(error, started, kind="LoadingError")))
+        channel.send((0, Ready(time.perf_counter() - started, _failure(error, started, kind="LoadingError"))))
         return
-    channel.send(0, Ready(time.perf_counter() - started))
-    answer_all(lambda call: _output(None, apply(_input(call))))
+    took = time.perf_counter() - started
+    if batches:
+        channel.send((0, Ready(took, None, batches.size, True)))
+        _together(channel, batches, capture)
+    elif inspect.iscoroutinefunction(apply):
+        channel.send((0, Ready(took, None, batching.limit(module, "max_concurrency", AT_ONCE))))
+        import asyncio
+
+        asyncio.run(_side_by_side(channel, apply))
+    else:
+        channel.send((0, Ready(took)))
+        one_by_one(lambda call: _output(None, apply(_input(call))))
 
 
 class Channel:
-    """The worker's end of the socket.
-
-    Attributes:
-        inbox: What has come in, but for pings; None is the end.
-    """
+    """The worker's end of the socket. It is read by the thread that answers, so that no call is handed over."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.set_inheritable(False)
-        self._sending = threading.Lock()
-        self.inbox: "queue.SimpleQueue[Optional[Tuple[int, Message]]]" = queue.SimpleQueue()
-        threading.Thread(target=self._read, name="frames", daemon=True).start()
+        self._decoder, self._ended = frames.Decoder(), False
+        self._hello: Optional[Hello] = None
+        self._calls: "Deque[Tuple[int, Call]]" = collections.deque()
+        self._arrived = select.poll()
+        self._arrived.register(descriptor, select.POLLIN)
+        threading.Thread(target=self._watch, name="end", daemon=True).start()
 
-    def send(self, call_id: int, message: Message) -> None:
-        """Send one message, whole."""
+    def fileno(self) -> int:
+        """The descriptor, for those who wait for it among others.
+
+        Returns:
+            A number.
+        """
+        return self._socket.fileno()
+
+    def hello(self) -> Hello:
+        """Wait for the first message.
+
+        Returns:
+            It; should there be none, the process ends.
+        """
+        while self._hello is None:
+            if not self.read():
+                _end()
+        return self._hello
+
+    def more(self) -> bool:
+        """Wait until there are calls to take.
+
+        Returns:
+            False if there will be none.
+        """
+        while not self._calls:
+            self.read()
+            if self._ended:
+                return False
+        return True
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until there is something to read.
+
+        Returns:
+            Whether there is, in time.
+        """
+        return bool(self._arrived.poll(seconds * 1000))
+
+    def read(self) -> bool:
+        """Read what has arrived; where that is nothing, wait for something.
+
+        Returns:
+            False at the end of the input.
+        """
+        for call_id, message in self._receive():
+            if isinstance(message, Ping):
+                self.send((call_id, Pong()))
+            elif isinstance(message, Call):
+                self._calls.append((call_id, message))
+            elif isinstance(message, Hello):
+                self._hello = message
+        return not self._ended
+
+    def take(self, most: int = frames.MOST_AT_ONCE) -> "List[Tuple[int, Call]]":
+        """Take calls that were read.
+
+        Returns:
+            So many of them at most, with their ids.
+        """
+        return [self._calls.popleft() for _ in range(min(most, len(self._calls)))]
+
+    def send(self, *numbered: "Tuple[int, Message]") -> None:
+        """Send messages, each whole, under the ids of their calls."""
+        self._socket.sendall(b"".join(_frame(call_id, message) for call_id, message in numbered))
+
+    def _receive(self) -> "List[Tuple[int, Message]]":
         try:
-            frame = frames.encode(call_id, message)
-        except frames.ProtocolError:
-            text = "the result is larger than the {} bytes an answer may have".format(frames.DATA_LIMIT)
-            frame = frames.encode(call_id, Failure("TooLargeError", text))
-        with self._sending:
-            self._socket.sendall(frame)
+            chunk = self._socket.recv(1 << 18)
+            self._ended = not chunk
+            return list(self._decoder.feed(chunk))
+        except (OSError, frames.ProtocolError):
+            self._ended = True
+            return []
 
-    def _read(self) -> None:
-        decoder = frames.Decoder()
-        with contextlib.suppress(OSError, frames.ProtocolError):
-            for chunk in iter(lambda: self._socket.recv(1 << 18), b""):
-                for call_id, message in decoder.feed(chunk):
-                    if isinstance(message, Ping):
-                        self.send(call_id, Pong())
-                    else:
-                        self.inbox.put((call_id, message))
-        self.inbox.put(None)
+    def _watch(self) -> None:
+        # the end of the platform, which a call under way does not see
+        gone = select.poll()
+        gone.register(self._socket.fileno(), 0)
+        gone.poll()
         time.sleep(GRACE)
         _end()
+
+
+def _frame(call_id: int, message: Message) -> bytes:
+    try:
+        return frames.encode(call_id, message)
+    except frames.ProtocolError:
+        text = "the result is larger than the {} bytes an answer may have".format(frames.DATA_LIMIT)
+        return frames.encode(call_id, Failure("TooLargeError", text))
 
 
 def _end() -> NoReturn:
@@ -130,7 +218,7 @@ def _leave(error: BaseException) -> NoReturn:
     os._exit(code & 0xFF)
 
 
-def _load(settings: Dict[str, Any], served: pipe.Pipe) -> Callable[[Any], Any]:
+def _load(settings: Dict[str, Any], served: pipe.Pipe) -> types.ModuleType:
     code = settings["code"]
     model.give(*_model(settings))
     os.chdir(code)
@@ -143,9 +231,13 @@ def _load(settings: Dict[str, Any], served: pipe.Pipe) -> Callable[[Any], Any]:
     load = getattr(module, "load", None)
     if load is not None:
         load()
-    apply: Optional[Callable[[Any], Any]] = getattr(module, "apply", None)
-    if not callable(apply):
-        raise AttributeError("src/{}.py has no function `apply(input)`".format(settings["module"]))
+    return module
+
+
+def _apply(module: types.ModuleType, name: str, batches: Optional[batching.Batching]) -> Callable[[Any], Any]:
+    apply: Callable[[Any], Any] = getattr(module, "apply", None)  # type: ignore[assignment]
+    if not callable(apply) and not batches:
+        raise AttributeError("src/{}.py has no function `apply(input)`".format(name))
     return apply
 
 
@@ -166,6 +258,86 @@ def _model(settings: Dict[str, Any]) -> "Tuple[Optional[str], Optional[Dict[str,
         raise verify.ModelRefused("{} is not stored on this platform; deploy again".format(name))
     target = os.path.join(settings["scratch"], "model" + os.path.splitext(name)[1])
     return verify.verify(settings["model"], target, manifest), manifest
+
+
+def _together(channel: Channel, batches: batching.Batching, capture: str) -> None:
+    expected = 1
+    while True:
+        idle = time.monotonic()
+        if not channel.more():
+            return
+        now = time.monotonic()
+        if now - idle > batches.delay:
+            expected = 1  # those of the last batch do not call again at once
+        until, calls = now + batches.delay, channel.take(batches.size)
+        while len(calls) < expected and channel.wait(max(until - time.monotonic(), 0)) and channel.read():
+            calls += channel.take(batches.size - len(calls))
+        expected = len(calls)
+        channel.send(*_answer_batch(batches, [one for one in calls if not one[1].stdout]))
+        for call_id, call in calls:
+            if call.stdout:  # it would hold what the others print
+                channel.send((call_id, _answer(lambda call: _output(None, _alone(batches, call)), call, capture)))
+
+
+def _answer_batch(batches: batching.Batching, calls: "List[Tuple[int, Call]]") -> "List[Tuple[int, Outcome]]":
+    started = time.perf_counter()
+    found: "List[Tuple[int, Outcome]]" = []
+    ids, inputs = [], []
+    for call_id, call in calls:
+        try:
+            inputs.append(_input(call))
+            ids.append(call_id)
+        except Refused as error:
+            found.append((call_id, _failure(error, started)))
+    size = len(inputs)
+    for number, output in enumerate(batches.run(inputs) if inputs else ()):
+        outcome = _outcome(output, started, size)
+        size = 0 if isinstance(outcome, Answer) else size
+        found.append((ids[number], outcome))
+    return found
+
+
+def _alone(batches: batching.Batching, call: Call) -> Any:
+    (output,) = batches.run([_input(call)])
+    if isinstance(output, BaseException):
+        raise output
+    return output
+
+
+def _outcome(output: Any, started: float, batch: int = 0) -> Outcome:
+    try:
+        if isinstance(output, BaseException):
+            raise output
+        return Answer(*_output(None, output), time.perf_counter() - started, None, batch)
+    except BaseException as error:
+        return _failure(error, started)
+
+
+async def _side_by_side(channel: Channel, apply: "Callable[[Any], Awaitable[Any]]") -> None:
+    import asyncio  # some megabytes, for those who use it
+
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    running: "Set[asyncio.Task[None]]" = set()
+
+    async def answer(call_id: int, call: Call) -> None:
+        started = time.perf_counter()
+        try:
+            output = await apply(_input(call))
+        except BaseException as error:
+            output = error
+        channel.send((call_id, _outcome(output, started)))
+
+    def read() -> None:
+        if not channel.read():
+            loop.remove_reader(channel)
+            ended.set()
+        for call_id, call in channel.take():
+            task = loop.create_task(answer(call_id, call))
+            running.add(task)
+            task.add_done_callback(running.discard)
+
+    loop.add_reader(channel, read)
+    await ended.wait()
 
 
 def _answer(answering: Answering, call: Call, capture: str) -> Outcome:
@@ -199,7 +371,7 @@ def _output(content_type: Optional[str], result: Any) -> "Tuple[str, bytes]":
         return "binary", bytes(result)
     # None is JSON's null: every client reads that as its own nothing, and it is what the old platform's runner sent.
     try:
-        return "json", json.dumps(result, separators=(",", ":"), allow_nan=False, default=_plain).encode()
+        return "json", _encode(result).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise Refused(
             "AlgorithmError",
@@ -214,6 +386,9 @@ def _plain(value: Any) -> Any:
         if callable(convert):
             return convert()
     raise TypeError("a value of the class {}".format(type(value).__name__))
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode
 
 
 def _failure(error: BaseException, started: float, *, kind: str = "", stdout: Optional[str] = None) -> Failure:

@@ -6,6 +6,7 @@ the log; what is live is not touched here.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import shutil
 import threading
@@ -30,6 +31,8 @@ from pushpoint.serving.pools import Pools
 
 BUILD_TIMEOUT = 1800.0
 """Seconds that one command of uv may take."""
+OUTPUT_END, OUTPUT_PART = 1 << 16, 1 << 20
+"""Bytes of what an algorithm printed that are read where no offset is given, and at most at once."""
 LOCK_AGE = 86400.0
 """Seconds for which the same requirements mean the same versions, without asking the package index."""
 
@@ -136,18 +139,29 @@ class Builder:
         except FileNotFoundError:
             return b""
 
-    def read_output(self, build: Build, *, last: int = 1 << 16) -> bytes:
-        """Read what the workers of a build printed.
+    def read_output(self, build: Build, *, offset: int = -1) -> tuple[str, int, int]:
+        """Read what the workers of a build printed, a part at a time.
+
+        Args:
+            build: Whose workers.
+            offset: Bytes to leave out; below 0, all but the last 64 KiB. One beyond the end means that the log was
+                emptied since, and it is read from its beginning.
 
         Returns:
-            The last `last` bytes of it.
+            The text, the offset at which it ends, and the size of all. A character that is half written is left for
+            the next part.
         """
         try:
             with (self._folder(build) / "output.log").open("rb") as file:
-                file.seek(max(0, file.seek(0, 2) - last))
-                return file.read()
+                size = file.seek(0, 2)
+                begin = max(0, size - OUTPUT_END) if offset < 0 else offset if offset <= size else 0
+                file.seek(begin)
+                data = file.read(OUTPUT_PART)
         except FileNotFoundError:
-            return b""
+            return "", 0, 0
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        text = decoder.decode(data)
+        return text, begin + len(data) - len(decoder.getstate()[0]), size
 
     def remove(self, actor: Actor, algorithm: Algorithm) -> None:
         """Delete an algorithm, stop what runs of it, and remove its files; what is cut off goes at the next start."""

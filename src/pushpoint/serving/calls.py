@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from pushpoint.errors import Unavailable
 from pushpoint.names import Reference
@@ -38,13 +39,15 @@ async def call(
         target = services.lookups.target(actor, reference)
         pool = services.pools.running(target.build)
         if pool is None or not pool.live_replicas:
+            began = time.perf_counter()
             pool = await asyncio.to_thread(services.pools.acquire, target.algorithm, target.build)
             if failure := await pool.until_ready(min(timeout, START_TIMEOUT)):
                 if failure.error_type != "TimeoutError":  # the cause may go away: the next call tries again
                     await asyncio.to_thread(services.pools.restart, target.build)
                 return failure, target
+            services.metrics.cold_start(target, time.perf_counter() - began)
         with services.tokens.during(actor, target.algorithm, session=request_id) as token:
-            addressed = Call(request.content_type, request.data, token=token, stdout=request.stdout)
+            addressed = Call(request.content_type, request.data, token, request.stdout, request.trace)
             try:
                 return await pool.call(addressed, timeout=timeout), target
             except Unavailable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -17,11 +18,35 @@ _MOST = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What a reference stands for now."""
+    """What a reference stands for now.
+
+    Attributes:
+        algorithm: The algorithm.
+        build: What is run.
+        version: Of its release; empty for a build that has none.
+        lineage: Where an answer comes from, as the headers that every answer has.
+    """
 
     algorithm: Algorithm
     build: Build
     version: str
+    lineage: Mapping[str, str]
+
+    @classmethod
+    def of(cls, algorithm: Algorithm, build: Build, version: str) -> Target:
+        """Join the parts.
+
+        Returns:
+            The target with its lineage.
+        """
+        lineage = {"x-pushpoint-algorithm": str(algorithm.name), "x-pushpoint-commit": build.commit}
+        if version:
+            lineage["x-pushpoint-version"] = version
+        if build.manifest:
+            lineage["x-pushpoint-model-sha256"] = build.manifest.model.hex
+            if build.manifest.source:
+                lineage["x-pushpoint-source-commit"] = build.manifest.source.commit
+        return cls(algorithm=algorithm, build=build, version=version, lineage=lineage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +109,8 @@ def _look_up(database: Database, actor: Actor, reference: Reference) -> Target:
     if reference.selector is not None:
         build = releases.resolve(database, algorithm, reference.selector, is_owner=is_owner)
         release = releases.of_build(database, build)
-        return Target(algorithm=algorithm, build=build, version=str(release.version) if release else "")
+        return Target.of(algorithm, build, str(release.version) if release else "")
     live = deployments.live(database, algorithm)
     if live is None or not (is_owner or live.release.is_public):
         raise NotFound(f"algorithm algo://{algorithm.name} has no live version; deploy or publish one")
-    return Target(algorithm=algorithm, build=live.release.build, version=str(live.release.version))
+    return Target.of(algorithm, live.release.build, str(live.release.version))

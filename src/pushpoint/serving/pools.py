@@ -73,6 +73,14 @@ class Pools:
         """
         return self._pools.get(build.id)
 
+    def all(self) -> dict[str, LocalPool]:
+        """Look at every pool there is, by its build's id.
+
+        Returns:
+            What there was just now.
+        """
+        return self._pools.copy()
+
     def acquire(self, algorithm: Algorithm, build: Build) -> LocalPool:
         """Return the pool of a build, starting it if there is none.
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from uuid import uuid4
 
+from pushpoint.names import AlgorithmName
 from pushpoint.records import Actor, Algorithm
 
 PREFIX = "call-"
@@ -18,7 +19,7 @@ class Tokens:
     """Who acts with which token. Only in memory: a restart ends all calls, and so all tokens."""
 
     def __init__(self) -> None:
-        self._actors: dict[str, Actor] = {}
+        self._known: dict[str, tuple[Actor, AlgorithmName, str]] = {}
 
     def issue(self, actor: Actor, through: Algorithm, *, session: str = "") -> str:
         """Make a token with which `through` acts for `actor`; it can never manage anything.
@@ -32,14 +33,12 @@ class Tokens:
             The token.
         """
         token = PREFIX + secrets.token_urlsafe(24)
-        self._actors[token] = replace(
-            actor, scopes=actor.scopes & _SCOPES, through=through.name, session=actor.session or session or str(uuid4())
-        )
+        self._known[token] = (actor, through.name, actor.session or session or str(uuid4()))
         return token
 
     def revoke(self, token: str) -> None:
         """End a token."""
-        self._actors.pop(token, None)
+        self._known.pop(token, None)
 
     def find(self, token: str) -> Actor | None:
         """Say who acted when a token was made; whether they still may is to be asked of their key.
@@ -47,7 +46,11 @@ class Tokens:
         Returns:
             The actor, or none if the token is unknown or over.
         """
-        return self._actors.get(token)
+        known = self._known.get(token)
+        if known is None:
+            return None
+        actor, through, session = known
+        return replace(actor, scopes=actor.scopes & _SCOPES, through=through, session=session)
 
     def sessions(self) -> set[tuple[str, str]]:
         """List the root calls that are not over, or some of whose child calls are not.
@@ -55,7 +58,7 @@ class Tokens:
         Returns:
             The caller's account and the session, by their ids.
         """
-        return {(actor.account.id, actor.session) for actor in list(self._actors.values()) if actor.session}
+        return {(actor.account.id, session) for actor, _, session in list(self._known.values())}
 
     @contextmanager
     def during(self, actor: Actor, through: Algorithm, *, session: str = "") -> Iterator[str]:

@@ -22,7 +22,6 @@ from pushpoint.web import (
     account,
     algorithms,
     builds,
-    calls,
     data,
     description,
     environments,
@@ -30,6 +29,7 @@ from pushpoint.web import (
     git,
     guards,
     health,
+    metrics,
     openapi,
     organizations,
     publishers,
@@ -38,6 +38,7 @@ from pushpoint.web import (
     scms,
     secrets,
     sources,
+    traces,
     unoffered,
     uploads,
     users,
@@ -48,6 +49,7 @@ _BY_ID = re.compile(r"/v1/algorithms/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12
 ROUTES = [
     health.live,
     health.ready,
+    metrics.show,
     *description.ROUTES,
     account.show,
     algorithms.create,
@@ -122,7 +124,7 @@ ROUTES = [
 ]
 
 MOUNTED: dict[str, Callable[[Services], ASGIApp]] = {
-    "/v1/algo/": calls.application,
+    "/v1/algo/": traces.application,
     "/v1/data/": data.application,
     "/v1/connector/": data.application,
     "/v1/uploads/": uploads.application,

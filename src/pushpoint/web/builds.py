@@ -18,6 +18,8 @@ from pushpoint.web.paging import paged
 
 LARGEST_OFFSET = 1 << 40
 """Bytes; no log is longer, and file systems take no offset that is much larger."""
+LONGEST_CHARACTER = 4
+"""Bytes; fewer at the end of an output are one that is not written to its end."""
 
 
 @post(f"{ROOT}/compile", opt={"scope": "manage", "deploys": True}, sync_to_thread=True, status_code=200)
@@ -79,11 +81,15 @@ def logs(services: Services, actor: Actor, owner: str, name: str, build_id: str,
 
 
 @get(f"{ROOT}/builds/{{build_id:str}}/output", opt={"scope": "view", "deploys": True}, sync_to_thread=True)
-def output(services: Services, actor: Actor, owner: str, name: str, build_id: str) -> wire.LogView:
-    """Read the end of what the workers of a build printed."""
+def output(services: Services, actor: Actor, owner: str, name: str, build_id: str, offset: int = -1) -> wire.LogView:
+    """Read the end of what the workers of a build printed; with an offset in bytes, what comes after, 1 MiB at most.
+
+    `finished` says that this is all for now. A log that grew too large is emptied: it is read from its beginning then.
+    """
     algorithm = seen(services, actor, owner, name, own=True)
-    text = services.builder.read_output(builds.find(services.database, algorithm, build_id))
-    return wire.LogView(logs=text.decode("utf-8", "replace"), next=len(text), finished=True)
+    build = builds.find(services.database, algorithm, build_id)
+    text, end, size = services.builder.read_output(build, offset=offset)
+    return wire.LogView(logs=text, next=end, finished=size - end < LONGEST_CHARACTER)
 
 
 @get(f"{ROOT}/log", opt={"scope": "view", "deploys": True}, sync_to_thread=True)

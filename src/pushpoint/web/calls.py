@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import cast
 from uuid import UUID, uuid4
 
@@ -26,7 +29,7 @@ from pushpoint.runtime.messages import Answer, Call, Failure, Outcome
 from pushpoint.serving import Services
 from pushpoint.serving import calls as serving
 from pushpoint.serving.lookups import Target
-from pushpoint.web import guards, raw
+from pushpoint.web import guards, protocol, raw
 
 DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 300.0, 3000.0
 
@@ -44,7 +47,11 @@ _RAW_TYPES = {
     "binary": "application/octet-stream",
     "void": "application/json",
 }
+_TRACE = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""A `traceparent`: https://www.w3.org/TR/trace-context/. Another one is not passed on."""
 _PREFIX = "/v1/algo"
+_USUAL = 100  # characters of a path whose meaning is remembered
+_reference = lru_cache(10_000)(reference)
 _UUID = 36  # characters; a name has at most 30
 _JSON = {"content-type": "application/json"}
 
@@ -65,7 +72,7 @@ def application(services: Services) -> ASGIApp:
             await raw.refuse(send, 405, "call algorithms with POST", allow="POST")
             return
         asked = _asked(services, actor, decode_path(scope["raw_path"]).removeprefix(_PREFIX).strip("/"))
-        options = raw.query(scope)
+        options = raw.query(scope) if scope["query_string"] else {}
         kind = (raw.header(scope, b"content-type") or "").partition(";")[0].strip().lower()
         if kind not in _TYPES:
             await raw.refuse(send, 415, f"415 unsupported content type; use {', '.join(_TYPES)}")
@@ -76,9 +83,16 @@ def application(services: Services) -> ASGIApp:
         if body is None:
             await raw.refuse(send, 413, f"the input is over {largest} bytes; put it in a data:// file")
             return
-        request = Call(_TYPES[kind], body, stdout=options.get("stdout", "").lower() == "true")
+        trace = raw.header(scope, b"traceparent") or ""
+        request = Call(
+            _TYPES[kind],
+            body,
+            stdout=options.get("stdout", "").lower() == "true",
+            trace=trace if _TRACE.fullmatch(trace) else "",
+        )
 
         async def answered() -> tuple[Outcome, Target]:
+            began = time.perf_counter()
             outcome, target = await serving.call(
                 services, actor, asked, request, timeout=timeout, request_id=request_id
             )
@@ -88,7 +102,10 @@ def application(services: Services) -> ASGIApp:
             if isinstance(outcome, Answer) and len(outcome.data) > services.limits.output:
                 why = f"the result is over {services.limits.output} bytes; write it to a data:// file"
                 outcome = Failure("TooLargeError", why, "", outcome.duration, outcome.stdout)
+            seconds = time.perf_counter() - began
+            services.metrics.answered(target, outcome, seconds)
             if isinstance(outcome, Failure):
+                services.call_log.failed(target, outcome, seconds, request_id)
                 services.reports.add(_failed(actor, target, request, outcome, request_id))
             return outcome, target
 
@@ -107,12 +124,12 @@ def application(services: Services) -> ASGIApp:
             return
         with services.limits.slot(actor):
             outcome, target = await answered()
-        headers = _lineage(target) | {"x-request-id": request_id}
+        headers = {**target.lineage, "x-request-id": request_id}
         outcome = _for(actor, target, outcome)
         if options.get("output") == "raw":
-            await raw.answer(send, *_raw(outcome, headers))
+            await protocol.answer(scope, send, *_raw(outcome, headers))
         else:
-            await raw.answer(send, 200, _JSON | headers, _envelope(outcome))
+            await protocol.answer(scope, send, 200, _JSON | headers, _envelope(outcome))
 
     return raw.guarded(call)
 
@@ -132,7 +149,7 @@ def _asked(services: Services, actor: Actor, path: str) -> Reference:
     except ValueError:
         identifier = None
     if identifier is None:
-        return reference(path)
+        return _reference(path) if len(path) <= _USUAL else reference(path)
     return Reference(services.lookups.name(actor, identifier), selector or None)
 
 
@@ -175,17 +192,6 @@ def _timeout(text: str | None) -> float:
     if not 0 < seconds <= LONGEST_TIMEOUT:
         raise InvalidRequest(f"timeout is {text[:40]!r}; use seconds, at most {LONGEST_TIMEOUT:g}")
     return seconds
-
-
-def _lineage(target: Target) -> dict[str, str]:
-    found = {"x-pushpoint-algorithm": str(target.algorithm.name), "x-pushpoint-commit": target.build.commit}
-    if target.version:
-        found["x-pushpoint-version"] = target.version
-    if target.build.manifest:
-        found["x-pushpoint-model-sha256"] = target.build.manifest.model.hex
-        if target.build.manifest.source:
-            found["x-pushpoint-source-commit"] = target.build.manifest.source.commit
-    return found
 
 
 def _for(actor: Actor, target: Target, outcome: Outcome) -> Outcome:

@@ -56,7 +56,10 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "published": (TEXT, "`true` for what is published alone"),
     "since": (DATE, "The earliest date"),
     "until": (DATE, "The latest date"),
-    "offset": ({"type": "integer"}, "Bytes of the log to leave out; below 0, it is answered when it is whole"),
+    "offset": (
+        {"type": "integer"},
+        "Bytes of the log to leave out; below 0, a build's is answered when it is whole, and an output's end",
+    ),
     "wait": ({"type": "boolean"}, "Whether to answer when the build is over"),
     "roll_out": ({"type": "boolean"}, "Whether to make the version live too"),
 }

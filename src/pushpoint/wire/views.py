@@ -203,7 +203,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogView:
-    """A part of a build's log, from an offset in bytes on."""
+    """A part of a log, from an offset in bytes on."""
 
     logs: str
     next: int
