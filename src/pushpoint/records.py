@@ -214,7 +214,7 @@ class Algorithm:
     """A named, callable thing of an owner.
 
     Attributes:
-        settings: What its creator said of it, as the wire gave it; the platform reads `algorithm_callability` alone.
+        settings: What its creator said of it, as the wire gave it.
         generation: Counts the deployments that were made live.
         live: The deployment that has the traffic, if any.
     """

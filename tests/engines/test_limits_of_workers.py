@@ -17,10 +17,11 @@ import pytest
 
 from pushpoint.engines.cgroups import NO_GROUPS, Groups, find_groups
 from pushpoint.engines.local import LocalEngine
+from pushpoint.engines.worker import LOG_LIMIT
 from pushpoint.limits import MEMORY_SHARE, WorkerLimits, machine_memory
 from pushpoint.runtime.messages import Answer
 from pushpoint.sandbox import Sandbox
-from tests.engines.conftest import Platform, child_processes, new_loop, running, tidy
+from tests.engines.conftest import Platform, child_processes, eventually, new_loop, running, tidy
 
 MIB = 1 << 20
 LIMITS = WorkerLimits(memory=200 * MIB, processes=40, open_files=200, scratch=40 * MIB)
@@ -147,3 +148,11 @@ def test_what_the_kernel_refuses_the_algorithm_hears_of(
     failure = neighbourhood.platform.failure(neighbourhood.pool, input)
     assert (failure.error_type, words in failure.message) == (kind, True), failure
     neighbourhood.replaced()
+
+
+@pytest.mark.parametrize("neighbourhood", [WITHOUT], indirect=True, scope="module")
+def test_a_flood_of_output_ends_and_the_log_is_emptied(neighbourhood: Neighbourhood) -> None:
+    assert neighbourhood.platform.answer(neighbourhood.pool, ["flood"]) == b"flood"
+    log = neighbourhood.platform.log
+    assert log.stat().st_size <= 2 * LOG_LIMIT
+    eventually(lambda: log.stat().st_size < LOG_LIMIT)
