@@ -40,7 +40,7 @@ TEXTS = (
     "It broke after two days; the money was wasted.",
     "Excellent camera, easy to use, great pictures. I highly recommend the zoom.",
     "Terrible support, and the manual is of no help at all.",
-    "The battery lasts for about two days, which is enough for me.",
+    "The battery lasts for about two days, which is enough for the trip.",
     "I bought the player for my daughter, and she uses it every day.",
     "The screen scratches easily and the buttons are too small.",
     "Not bad for the price, but the software crashes now and then.",

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,9 @@ def measure(target: Target, connections: int, seconds: int) -> Point:
         What was measured; errors of both parts are in it.
     """
     with tempfile.TemporaryDirectory(prefix="pushpoint-bench-") as folder:
+        time.sleep(connections / 64)  # calls of a client that left are still being answered, and would count
         first = _run(target, connections, 1, Path(folder, "first.lua"), marker=target.marker)
+        time.sleep(connections / 64)
         found = _run(target, connections, seconds, Path(folder, "second.lua"))
     errors = {kind: found["errors"][kind] + first["errors"][kind] for kind in found["errors"]}
     return Point(

@@ -84,6 +84,23 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "pushpoint", "bench")
 
 
+def dependencies(name: str) -> list[str]:
+    """Read what a peer needs, from its file.
+
+    Returns:
+        Requirements.
+
+    Source:
+        Packaging's specification "Inline script metadata" (PEP 723).
+    """
+    lines = _program(name).read_text().splitlines()
+    begin = lines.index("# /// script")
+    block = lines[begin + 1 : lines.index("# ///", begin)]
+    said = tomllib.loads("\n".join(line.removeprefix("#").removeprefix(" ") for line in block))
+    found: list[str] = said["dependencies"]
+    return found
+
+
 def environment_of(name: str, requirements: Path, *, place: Path, say: Callable[[str], None]) -> Path:
     """Make the environment of a peer and a model, or find the one that was made before.
 
@@ -100,7 +117,7 @@ def environment_of(name: str, requirements: Path, *, place: Path, say: Callable[
         RequirementsFailed: It cannot be installed here.
     """
     file = place / f"{name}.txt"
-    file.write_text("\n".join([*_dependencies(_program(name)), requirements.read_text()]))
+    file.write_text("\n".join([*dependencies(name), requirements.read_text()]))
     return make_environment(file, root=cache() / "peers", lock_age=MONTH, say=say).python
 
 
@@ -139,18 +156,3 @@ def serving(
 
 def _program(name: str) -> Path:
     return SERVERS / f"with_{name}.py"
-
-
-def _dependencies(program: Path) -> list[str]:
-    """Read a program's inline metadata.
-
-    Source:
-        Packaging's specification "Inline script metadata" (PEP 723).
-    """
-    lines = program.read_text().splitlines()
-    begin = lines.index("# /// script")
-    block = lines[begin + 1 : lines.index("# ///", begin)]
-    found: list[str] = tomllib.loads("\n".join(line.removeprefix("#").removeprefix(" ") for line in block))[
-        "dependencies"
-    ]
-    return found
