@@ -67,8 +67,8 @@ PEERS = (
     Peer(name="fastapi", title="FastAPI + uvicorn, async", path="/", body=str, form="async"),
     Peer(name="litserve", title="LitServe", path="/predict", body=_field("input")),
     Peer(name="litserve", title="LitServe, batched", path="/predict", body=_field("input"), form="batched"),
-    Peer(name="bentoml", title="BentoML", path="/call", body=_field("input")),
-    Peer(name="bentoml", title="BentoML, batched", path="/call", body=_fields("inputs"), form="batched"),
+    Peer(name="bentoml", title="BentoML", path="/answer", body=_field("input")),
+    Peer(name="bentoml", title="BentoML, batched", path="/answer", body=_fields("inputs"), form="batched"),
     Peer(name="mlserver", title="MLServer", path=_INFER, body=_tensor),
     Peer(name="mlserver", title="MLServer, batched", path=_INFER, body=_tensor, form="batched"),
     Peer(name="mlflow", title="mlflow models serve", path="/invocations", body=_fields("inputs"), saves=True),
@@ -118,7 +118,10 @@ def environment_of(name: str, requirements: Path, *, place: Path, say: Callable[
     """
     file = place / f"{name}.txt"
     file.write_text("\n".join([*dependencies(name), requirements.read_text()]))
-    return make_environment(file, root=cache() / "peers", lock_age=MONTH, say=say).python
+    made = make_environment(file, root=cache() / "peers", lock_age=MONTH, say=say)
+    if not made.reused:  # as pip does; else the first start would take the time that all others do not
+        subprocess.run([made.python, "-m", "compileall", "-q", "-j", "0", made.path / "lib"], check=False)
+    return made.python
 
 
 @contextlib.contextmanager
@@ -142,7 +145,8 @@ def serving(
     """
     port = free_port()
     command = [str(python), str(_program(peer.name))]
-    own = {**variables, "ALGORITHM": questions.algorithm, "PORT": str(port), "FORM": peer.form}
+    path = os.pathsep.join([str(python.parent), variables["PATH"]])
+    own = {**variables, "PATH": path, "ALGORITHM": questions.algorithm, "PORT": str(port), "FORM": peer.form}
     if peer.saves:
         saving = own | {"FORM": "saving"}
         saved = subprocess.run(command, cwd=directory, env=saving, capture_output=True, text=True, check=False)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.load import PATIENCE, Target
 
-START = 120.0
+START = 60.0
 """Seconds until the first answer must have come."""
 
 

