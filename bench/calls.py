@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import ours, peers
-from bench.harness import Check, conclude
+from bench.harness import Check, conclude, crowding
 from bench.load import Point, check_installed, measure
 from bench.memory import proportional, resident, tree
 from bench.serving import NoAnswer, Questions, Started
@@ -56,14 +56,16 @@ class Measured:
     Attributes:
         points: By number of connections.
         idle: Bytes of all its processes before the load, shared ones counted once.
-        workers: Bytes of all but its first process, shared ones counted in each.
+        worker: Bytes of the largest of its other processes, with what the rest of these add, such as a sandbox.
         start: Seconds from its start to the first answer.
+        crowding: How many times longer than alone one thread took after the load, other programs being what they are.
     """
 
     points: Mapping[int, Point]
     idle: int
-    workers: int
+    worker: int
     start: float
+    crowding: float
 
 
 Serve = Callable[[], AbstractContextManager[Started]]
@@ -76,50 +78,60 @@ Limits = dict[str, dict[str, Any]]
 
 def main() -> None:
     """Measure; print tables and the verdicts, and as the last line JSON."""
-    known = list(dict.fromkeys(peer.name for peer in peers.PEERS))
-    parser = argparse.ArgumentParser(prog="scripts/bench calls", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=4, help="how long to measure each point [4]")
-    parser.add_argument("--peers", default="all", help=f"all, none, or some of {','.join(known)} [all]")
-    parser.add_argument("--algorithms", default=",".join(MARKERS), help=f"one or both [{','.join(MARKERS)}]")
-    parser.add_argument("--releases", type=int, default=100, help="of the platform whose memory is measured [100]")
-    parser.add_argument("--directory", help="where to work [the temporary folder]")
-    parser.add_argument("--json", action="store_true", help="print the JSON alone")
-    asked = parser.parse_args()
-    chosen = {"all": known, "none": []}.get(asked.peers, asked.peers.split(","))
-    algorithms = asked.algorithms.split(",")
-    if unknown := ({*chosen} - {*known}) | ({*algorithms} - {*MARKERS}):
-        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    asked = _asked()
     check_installed()
     absent: dict[str, str] = {}
     found: Found = {}
     limits: Limits = {}
     with tempfile.TemporaryDirectory(prefix="pushpoint-bench-", dir=asked.directory) as folder:
         place, variables = Path(folder), _variables()
-        model = _model(place, variables) if "sentiment" in algorithms else None
         beside = variables | {"PYTHONPATH": _path(place)}
-        pythons = _peers(place, chosen, absent)
-        for algorithm in algorithms:
+        model = _model(place, variables) if "sentiment" in asked.algorithms else None
+        pythons = _environments(place, asked.peers, absent)
+        for algorithm in asked.algorithms:
             say(f"{algorithm}: deploy")
             own = model if algorithm == "sentiment" else None
             python = ours.deploy(place / algorithm, algorithm, own, variables=variables)
-            limits[algorithm] = _alone(algorithm, python, asked.seconds, directory=place, variables=beside)
-            answers = zip(TEXTS, map(_looked_for, limits[algorithm].pop("answers")), strict=True)
-            questions = Questions(algorithm=algorithm, answers=dict(answers), marker=MARKERS[algorithm])
+            limits[algorithm], questions = _alone(algorithm, python, asked.seconds, directory=place, variables=beside)
             servers: dict[str, Serve] = {OURS: partial(ours.serving, place / algorithm, questions, variables=variables)}
             for peer in peers.PEERS:
                 if peer.name in pythons and not (peer.is_batched and own is None):
                     serve = partial(peers.serving, peer, questions, directory=place, variables=beside)
                     servers[peer.title] = partial(serve, python=pythons[peer.name])
             found[algorithm] = _measure(algorithm, servers, asked.seconds, absent)
-        say(f"a platform with {asked.releases} releases")
-        gateway = ours.registered(place / "many", asked.releases, variables=variables)
-    checks = [check for algorithm in algorithms for check in _checks(algorithm, found[algorithm], limits[algorithm])]
-    name = f"memory of the gateway, {asked.releases} releases"
-    checks.append(Check(name=name, value=gateway / 1e6, limit=120, unit="MB"))
+        gateway = 0
+        if asked.releases:
+            say(f"a platform with {asked.releases} releases")
+            gateway = ours.registered(place / "many", asked.releases, variables=variables)
+    checks = [check for algorithm in found for check in _checks(algorithm, found[algorithm], limits[algorithm])]
+    if gateway:
+        name = f"memory of the gateway, {asked.releases} releases"
+        checks.append(Check(name=name, value=gateway / 1e6, limit=120, unit="MB"))
     lines = _table(found, limits, absent)
     shown = {algorithm: {title: asdict(one) for title, one in each.items()} for algorithm, each in found.items()}
     measured = {"seconds": asked.seconds, "servers": shown, "in_process": limits, "absent": absent, "gateway": gateway}
     conclude(lines, checks, only_json=asked.json, bench="calls", **measured)
+
+
+def _asked() -> argparse.Namespace:
+    known = list(dict.fromkeys(peer.name for peer in peers.PEERS))
+    parser = argparse.ArgumentParser(prog="scripts/bench calls", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=4, help="how long to measure each point [4]")
+    parser.add_argument("--peers", default="all", help=f"all, none, or some of {','.join(known)} [all]")
+    parser.add_argument("--algorithms", default=",".join(MARKERS), help=f"one or both [{','.join(MARKERS)}]")
+    parser.add_argument(
+        "--releases", type=int, default=100, help="of the platform whose memory is measured; 0: of none"
+    )
+    parser.add_argument("--directory", help="where to work [the temporary folder]")
+    parser.add_argument("--json", action="store_true", help="print the JSON alone")
+    asked = parser.parse_args()
+    asked.peers = {"all": known, "none": []}.get(asked.peers, asked.peers.split(","))
+    asked.algorithms = asked.algorithms.split(",")
+    if unknown := ({*asked.peers} - {*known}) | ({*asked.algorithms} - {*MARKERS}):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    if asked.seconds < 1 or asked.releases == 1:
+        parser.error("measure for at least 1 second, with at least 2 releases or 0")
+    return asked
 
 
 def say(text: str, *, began: float = time.monotonic()) -> None:
@@ -146,7 +158,7 @@ def _model(place: Path, variables: Mapping[str, str]) -> Path:
     return model
 
 
-def _peers(place: Path, chosen: Sequence[str], absent: dict[str, str]) -> dict[str, Path]:
+def _environments(place: Path, chosen: Sequence[str], absent: dict[str, str]) -> dict[str, Path]:
     requirements = ours.EXAMPLE / "sentiment" / "requirements.txt"
     found = {}
     for name in chosen:
@@ -161,7 +173,8 @@ def _peers(place: Path, chosen: Sequence[str], absent: dict[str, str]) -> dict[s
 
 def _alone(
     algorithm: str, python: Path, seconds: int, *, directory: Path, variables: Mapping[str, str]
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Questions]:
+    """Measure the algorithm without a server, and learn its answers."""
     program = Path(__file__).with_name("alone.py")
     command = [str(python), str(program), algorithm, str(seconds)]
     done = subprocess.run(
@@ -170,7 +183,8 @@ def _alone(
     found: dict[str, Any] = json.loads(done.stdout)
     batches = ", ".join(f"{rate:,.0f} in batches of {size}" for size, rate in found["batches"].items())
     say(f"{algorithm}, in process: {found['rate']:,.0f} a second, {batches}")
-    return found
+    answers = dict(zip(TEXTS, map(_looked_for, found.pop("answers")), strict=True))
+    return found, Questions(algorithm=algorithm, answers=answers, marker=MARKERS[algorithm])
 
 
 def _looked_for(answer: Any) -> str:
@@ -192,7 +206,7 @@ def _measure_one(what: str, serve: Serve, seconds: int) -> Measured:
     with serve() as server:
         time.sleep(0.5)
         first, *rest = tree(server.pid)
-        idle, workers = proportional([first, *rest]), resident(rest)
+        idle, worker = proportional([first, *rest]), _worker(rest)
         points = {}
         for connections in CONNECTIONS:
             point = points[connections] = measure(server.target, connections, seconds)
@@ -200,7 +214,13 @@ def _measure_one(what: str, serve: Serve, seconds: int) -> Measured:
             say(f"{what}, {connections}: {figures}")
             if point.errors:
                 say(f"{what}, {connections}: NOT VALID, calls went wrong: {_shown(point.errors)}")
-    return Measured(points=points, idle=idle, workers=workers, start=round(server.seconds, 2))
+    start, crowded = round(server.seconds, 2), round(crowding(), 2)
+    return Measured(points=points, idle=idle, worker=worker, start=start, crowding=crowded)
+
+
+def _worker(pids: Sequence[int]) -> int:
+    largest = max(pids, key=lambda pid: resident([pid]), default=0)
+    return resident([largest]) + proportional(pid for pid in pids if pid != largest)
 
 
 def _shown(errors: Mapping[str, int]) -> str:
@@ -218,7 +238,7 @@ def _checks(algorithm: str, found: Mapping[str, Measured], limit: Mapping[str, A
         Check(name=f"{algorithm}: p50 at 1, over apply", value=own.points[1].p50 - limit["p50"], limit=0.4, unit="ms"),
         Check(
             name=f"{algorithm}: a worker over its imports",
-            value=(own.workers - limit["memory"]) / 1e6,
+            value=(own.worker - limit["memory"]) / 1e6,
             limit=15,
             unit="MB",
         ),
@@ -253,7 +273,7 @@ def _table(found: Found, limits: Limits, absent: Mapping[str, str]) -> list[str]
         limit, own = limits[algorithm], each.get(OURS)
         rates = "".join(f"{connections:>9}{'ours':>7}" for connections in CONNECTIONS)
         times = "".join(f"{name:>11}" for name in ("p50 at 1", "p50 at 64", "p99 at 64"))
-        lines.append(f"{algorithm + ', calls a second at':<28}{rates}{times}{'idle':>9}{'start':>9}")
+        lines.append(f"{algorithm + ', calls a second at':<28}{rates}{times}{'idle':>9}{'start':>9}{'others':>8}")
         for title, one in each.items():
             rates = ""
             for connections, point in one.points.items():
@@ -262,8 +282,8 @@ def _table(found: Found, limits: Limits, absent: Mapping[str, str]) -> list[str]
                 rates += f"{shown:>9}{f'x{ratio:.1f}' if ratio else '':>7}"
             low, high = one.points[1], one.points[64]
             times = "".join(f"{value:>8.2f} ms" for value in (low.p50, high.p50, high.p99))
-            lines.append(f"{title:<28}{rates}{times}{one.idle / 1e6:>6.0f} MB{one.start:>7.1f} s")
-        rates = "".join(f"{rate:>9,.0f}{'':>7}" for rate in (limit["rate"], *limit["batches"].values()))
+            lines.append(f"{title:<28}{rates}{times}{one.idle / 1e6:>6.0f} MB{one.start:>7.1f} s{one.crowding:>8.1f}")
+        rates = "".join(f"{_short(rate):>9}{'':>7}" for rate in (limit["rate"], *limit["batches"].values()))
         rest = f"{limit['p50']:>8.3f} ms{'':>22}{limit['memory'] / 1e6:>6.0f} MB{limit['loaded']:>7.1f} s"
         lines.append(f"{'in process; batches of 8, 64':<28}{rates}{rest}")
         for title, one in each.items():
@@ -275,9 +295,14 @@ def _table(found: Found, limits: Limits, absent: Mapping[str, str]) -> list[str]
     return [*lines, *_LEGEND]
 
 
+def _short(rate: float) -> str:
+    return f"{rate:,.0f}" if rate < 1e6 else f"{rate / 1e6:,.1f}M"
+
+
 _LEGEND = (
     "idle: all processes before the load, what they share counted once (PSS); in process, the one process (RSS)",
     "start: from the command to the first answer; in process, import and load",
+    "others: how many times longer than alone one thread took at that time, other programs being what they are",
     "",
 )
 

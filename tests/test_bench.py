@@ -81,7 +81,7 @@ needs_wrk = pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not insta
 @needs_wrk
 def test_bench_calls_without_peers_ends_with_a_line_of_json() -> None:
     with TemporaryDirectory(prefix="bench-") as folder:
-        options = ["--peers", "none", "--algorithms", "echo", "--seconds", "1", "--releases", "2"]
+        options = ["--peers", "none", "--algorithms", "echo", "--seconds", "1", "--releases", "0"]
         done = subprocess.run(
             [sys.executable, "-m", "bench.calls", *options, "--directory", folder],
             cwd=ROOT,
@@ -97,12 +97,11 @@ def test_bench_calls_without_peers_ends_with_a_line_of_json() -> None:
     for point in points.values():
         assert point["rate"] > 0
         assert not point["errors"]  # each answer of the first second was looked at
-    assert said["gateway"] > 0
+    assert 0 < said["servers"]["echo"]["Pushpoint"]["worker"] < said["servers"]["echo"]["Pushpoint"]["idle"]
     assert {check["name"] for check in said["checks"]} == {
         "echo: calls that went wrong",
         "echo: p50 at 1, over apply",
         "echo: a worker over its imports",
-        "memory of the gateway, 2 releases",
     }
     for check in said["checks"]:
         assert f"{'PASS' if check['passed'] else 'MISS'}  {check['name']}" in done.stdout
