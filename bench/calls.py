@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,7 @@ def main() -> None:
     """Measure; print tables and the verdicts, and as the last line JSON."""
     asked = _asked()
     check_installed()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are to end too
     absent: dict[str, str] = {}
     found: Found = {}
     limits: Limits = {}
