@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import pytest
+
+from bench import load, peers
+from bench.load import Target
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,3 +73,74 @@ def test_bench_registry_ends_with_a_line_of_json() -> None:
     for check in said["checks"]:
         assert f"{'PASS' if check['passed'] else 'MISS'}  {check['name']}" in done.stdout
     assert not left
+
+
+needs_wrk = pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed; scripts/test does it")
+
+
+@needs_wrk
+def test_bench_calls_without_peers_ends_with_a_line_of_json() -> None:
+    with TemporaryDirectory(prefix="bench-") as folder:
+        options = ["--peers", "none", "--algorithms", "echo", "--seconds", "1", "--releases", "0"]
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.calls", *options, "--directory", folder],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        left = list(Path(folder).iterdir())
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    points = said["servers"]["echo"]["Pushpoint"]["points"]
+    assert set(points) == {"1", "8", "64"}
+    for point in points.values():
+        assert point["rate"] > 0
+        assert not point["errors"]  # each answer of the first second was looked at
+    assert 0 < said["servers"]["echo"]["Pushpoint"]["worker"] < said["servers"]["echo"]["Pushpoint"]["idle"]
+    assert {check["name"] for check in said["checks"]} == {
+        "echo: calls that went wrong",
+        "echo: p50 at 1, over apply",
+        "echo: a worker over its imports",
+    }
+    for check in said["checks"]:
+        assert f"{'PASS' if check['passed'] else 'MISS'}  {check['name']}" in done.stdout
+    assert not left
+
+
+class Unreliable(BaseHTTPRequestHandler):
+    """Refuses every fifth call, and gives another answer to every other fifth."""
+
+    protocol_version = "HTTP/1.1"
+    calls = count()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        turn = next(self.calls) % 5
+        body = b"another" if turn == 1 else b"as expected"
+        self.send_response(429 if turn == 0 else 200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@needs_wrk
+def test_calls_that_go_wrong_are_counted_and_are_no_speed() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Unreliable) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        target = Target(port=server.server_port, path="/", headers={}, bodies=[b"1"], marker="as expected")
+        point = load.measure(target, 4, 1)
+        server.shutdown()
+    refused, wrong = point.errors["status"], point.errors["wrong"]
+    assert refused > 0
+    assert wrong > 0
+    assert set(point.errors) == {"status", "wrong"}
+    assert point.rate > refused  # the good ones alone, of one of two seconds
+
+
+def test_each_peer_says_what_it_needs() -> None:
+    for peer in peers.PEERS:
+        assert any(">=" in line for line in peers.dependencies(peer.name))
