@@ -605,5 +605,6 @@ def test_the_walk_was_long_enough(world: World, own: list[Step], foreign: list[S
     assert len(let_in) > 400, "most of what is allowed was tried, too"
     assert {step.role for step in let_in} == {READER, CALLER, DEPLOYER, MEMBER, OWNER, ADMIN}
     assert len({step.pattern for step in own}) > 100
-    assert world.asked["v1"] > 8000, world.asked
+    # some 8,000 with what the other tests ask, which may run in another process
+    assert world.asked["v1"] > 5000, world.asked
     assert world.asked["git"] > 100, world.asked
