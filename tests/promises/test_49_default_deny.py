@@ -517,8 +517,17 @@ def test_what_is_another_tenants_looks_absent(foreign: list[Step]) -> None:
     assert wrong == [], "\n".join(map(str, wrong))
 
 
-def test_no_other_method_is_a_way_in(world: World) -> None:
-    made, none, wrong = 0, nowhere("nada", "vacant"), []
+@dataclass
+class Elsewise:
+    """Requests with methods that a path does not have: how many, and those that were let in or told apart."""
+
+    made: int = 0
+    wrong: list[object] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def elsewise(world: World) -> Elsewise:
+    found, none = Elsewise(), nowhere("nada", "vacant")
     paths = {pattern.partition("?")[0] for _, pattern, _ in ROWS}
     for pattern in sorted(paths | {"/", "/v1", "/v1/secrets", "/v1/users/{username}/x"}):
         there = {method for method, other, _ in ROWS if other.partition("?")[0] == pattern}
@@ -529,14 +538,18 @@ def test_no_other_method_is_a_way_in(world: World) -> None:
                 told |= {204} if is_known and method == "OPTIONS" else set()
                 places = (world.ours, world.theirs, none) if TENANT.search(pattern) else (none,)
                 answers = [place.seen(world.send(role, method, pattern, place)) for place in places]
-                made += len(answers)
+                found.made += len(answers)
                 for status, _, headers in answers:
                     if status not in told or (status in {204, 405} and "allow" not in headers):
-                        wrong.append((method, pattern, role, answers))
+                        found.wrong.append((method, pattern, role, answers))
                 if answers[1:] not in ([], [answers[-1]] * 2):
-                    wrong.append((method, pattern, role, answers))
-    assert wrong == [], "\n".join(map(str, wrong))
-    assert made > 6000
+                    found.wrong.append((method, pattern, role, answers))
+    return found
+
+
+def test_no_other_method_is_a_way_in(elsewise: Elsewise) -> None:
+    assert elsewise.wrong == [], "\n".join(map(str, elsewise.wrong))
+    assert elsewise.made > 6000
 
 
 def test_an_upgrade_is_no_way_in(world: World) -> None:
@@ -598,6 +611,7 @@ def test_nothing_of_the_above_changed_what_is_anothers(world: World) -> None:
     assert [one["username"] for one in members] == ["zoey"]
 
 
+@pytest.mark.usefixtures("elsewise")
 def test_the_walk_was_long_enough(world: World, own: list[Step], foreign: list[Step]) -> None:
     assert len(own) == len(ROWS) * len(ROLES)
     assert len(foreign) >= len(ROLES) * sum(bool(TENANT.search(pattern)) for _, pattern, _ in ROWS)
@@ -605,6 +619,5 @@ def test_the_walk_was_long_enough(world: World, own: list[Step], foreign: list[S
     assert len(let_in) > 400, "most of what is allowed was tried, too"
     assert {step.role for step in let_in} == {READER, CALLER, DEPLOYER, MEMBER, OWNER, ADMIN}
     assert len({step.pattern for step in own}) > 100
-    # some 8,000 with what the other tests ask, which may run in another process
-    assert world.asked["v1"] > 5000, world.asked
+    assert world.asked["v1"] > 8000, world.asked
     assert world.asked["git"] > 100, world.asked

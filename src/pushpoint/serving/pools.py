@@ -23,6 +23,7 @@ from pushpoint.names import data_path
 from pushpoint.records import EVERYDAY, Actor, Algorithm, Build
 from pushpoint.registry import accounts, algorithms, builds, data, deployments, secrets
 from pushpoint.registry.vault import Vault
+from pushpoint.serving.repeating import Repeating
 from pushpoint.serving.tokens import Tokens
 from pushpoint.stores.local import LocalStore
 
@@ -51,9 +52,7 @@ class Pools:
         self._live: set[str] = set()
         self._lock = threading.Lock()
         self._renewing = threading.Lock()
-        self._stop = threading.Event()
-        self._reaper = threading.Thread(target=self._reap, name="pools", daemon=True)
-        self._reaper.start()
+        self._reaper = Repeating("idle pools", IDLE / 10, self._reap)
 
     def restore(self) -> None:
         """Start the pools of what went live last, without waiting for them; others start when they are called."""
@@ -222,26 +221,24 @@ class Pools:
 
     def close(self) -> None:
         """Stop every pool, at the end of the platform."""
-        self._stop.set()
         with self._lock:
             pools, self._pools = list(self._pools.values()), {}
         for pool in pools:
             pool.close()
-        self._reaper.join()
+        self._reaper.close()
 
     def _reap(self) -> None:
-        while not self._stop.wait(IDLE / 10):
-            now = time.monotonic()
-            with self._lock:
-                idle = [
-                    key
-                    for key, pool in self._pools.items()
-                    if key not in self._live and not pool.in_flight and now - pool.last_used > IDLE
-                ]
-                gone = [self._pools.pop(key) for key in idle]
-                tokens = [self._owner_tokens.pop(key) for key in idle]
-            for pool, token in zip(gone, tokens, strict=True):
-                self._end(pool, token)
+        now = time.monotonic()
+        with self._lock:
+            idle = [
+                key
+                for key, pool in self._pools.items()
+                if key not in self._live and not pool.in_flight and now - pool.last_used > IDLE
+            ]
+            gone = [self._pools.pop(key) for key in idle]
+            tokens = [self._owner_tokens.pop(key) for key in idle]
+        for pool, token in zip(gone, tokens, strict=True):
+            self._end(pool, token)
 
     def _owner(self, algorithm: Algorithm) -> Actor:
         account = accounts.find(self._database, algorithm.name.owner)
