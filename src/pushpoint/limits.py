@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,19 @@ def machine_memory() -> int:
         Bytes of the machine; a container's own limit may be lower, and holds as well.
     """
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def available_memory() -> int:
+    """Read how much memory could be had now without taking it from anybody.
+
+    Returns:
+        Bytes; the machine's where the system does not tell.
+    """
+    with contextlib.suppress(OSError), open("/proc/meminfo") as lines:
+        for line in lines:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return machine_memory()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

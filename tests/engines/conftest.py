@@ -21,6 +21,7 @@ from pushpoint.engines import Launch
 from pushpoint.engines.local import LocalEngine, LocalPool
 from pushpoint.runtime.messages import Answer, Call, Failure, Outcome
 from pushpoint.sandbox import Sandbox, find_sandbox
+from pushpoint.scaling import Scaling
 
 ALGORITHMS = Path(__file__).parent.parent / "algorithms"
 MODEL = b"the model, as it was trained"
@@ -56,7 +57,8 @@ class Platform:
         return Launch(**{**values, **changes})
 
     def start(self, name: str, replicas: int = 1, **changes: Any) -> LocalPool:
-        pool = self.engine.start(self.launch(name, **changes), replicas)
+        scaling = Scaling(min_replicas=replicas, max_replicas=replicas)
+        pool = self.engine.start(self.launch(name, **{"scaling": scaling, **changes}))
         pool.ready(30)
         return pool
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pushpoint.limits import WorkerLimits
     from pushpoint.oidc import Issuers
     from pushpoint.sandbox import Sandbox
+    from pushpoint.scaling import Scaling
     from pushpoint.serving import Services
     from pushpoint.serving.limits import Limits
 
@@ -89,6 +90,24 @@ def serve(
     ] = None,
     open_file_limit: Annotated[int, typer.Option(help="Open files of each process of a worker.", min=64)] = 1024,
     scratch_limit: Annotated[int, typer.Option(help="MiB of files of a worker, besides its model.", min=1)] = 10240,
+    max_replicas: Annotated[
+        int | None,
+        typer.Option(
+            help="Workers of a release while calls wait, unless its owner asks for another number "
+            "[default: one for each processor]",
+            show_default=False,
+            min=1,
+            max=100,
+        ),
+    ] = None,
+    idle_after: Annotated[
+        float,
+        typer.Option(
+            help="Seconds without a call after which a release's workers end; the next call starts one and waits for "
+            "it.",
+            min=1,
+        ),
+    ] = 900,
     profile: Annotated[
         bool, typer.Option(help="Whether to write a profile, so that the CLI finds this platform.")
     ] = True,
@@ -104,6 +123,7 @@ def serve(
 
         from pushpoint.limits import WorkerLimits
         from pushpoint.oidc import Issuers
+        from pushpoint.scaling import Scaling
         from pushpoint.serving.limits import Limits
 
         issuers = Issuers(private=private_issuer or ())
@@ -125,7 +145,9 @@ def serve(
             open_files=open_file_limit,
             scratch=scratch_limit << 20,
         )
-        outside = Outside(url=address, issuers=issuers, listed=listed)
+        scaling = Scaling(idle_seconds=idle_after)
+        scaling = replace(scaling, max_replicas=max_replicas) if max_replicas else scaling
+        outside = Outside(url=address, issuers=issuers, listed=listed, scaling=scaling)
         run = _serve(home, listening, outside, limits, worker, name, explicit=account is not None, profile=profile)
         uvloop.run(run)
     _end_at_once()
@@ -133,11 +155,12 @@ def serve(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """Where callers find the platform, and what it may speak to itself."""
+    """Where callers find the platform, what it may speak to itself, and how many workers releases have."""
 
     url: str
     issuers: Issuers
     listed: Set[str]
+    scaling: Scaling
 
 
 async def _serve(
@@ -305,7 +328,7 @@ def _open(
     sandbox = replace(found, installations=tuple(dict.fromkeys((*found.installations, *shown))))
     tokens = Tokens()
     vault = Vault(home / VAULT_KEY)
-    pools = Pools(home, database, store, make_engine(home, sandbox, inner), tokens, vault)
+    pools = Pools(home, database, store, make_engine(home, sandbox, inner), tokens, vault, outside.scaling)
     repositories = home / "repositories"
     builder = Builder(home, database, repositories, sandbox, pools, interpreters)
     return Services(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
+
+from pushpoint.scaling import Scaling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,7 @@ class Launch:
         network: Whether it may reach the network.
         limits: What it may use, where that is less than the engine lets every worker have: by the names of
             `WorkerLimits`.
+        scaling: How many workers there may be; one, by default.
     """
 
     algorithm: str
@@ -42,6 +46,7 @@ class Launch:
     owner_token: str = ""
     network: bool = False
     limits: Mapping[str, object] = field(default_factory=dict)
+    scaling: Scaling = field(default_factory=partial(Scaling, min_replicas=1, max_replicas=1))
 
 
 class Confinement(Protocol):

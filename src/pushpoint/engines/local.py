@@ -23,9 +23,8 @@ from pushpoint.errors import RolloutFailed, Unavailable
 from pushpoint.limits import WorkerLimits
 from pushpoint.runtime import lay_down
 from pushpoint.runtime.messages import Call, Failure, Hello, Outcome
+from pushpoint.scaling import Scaling
 
-GRACE_SECONDS = 2.0
-"""How long a worker may take to end by itself."""
 THREADS = ("MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -67,7 +66,7 @@ class LocalEngine:
         self._loop = loop
         self._pools: set[LocalPool] = set()
 
-    def start(self, launch: Launch, replicas: int = 1) -> LocalPool:
+    def start(self, launch: Launch) -> LocalPool:
         """Begin to start the workers of a release; `LocalPool.ready` waits for them.
 
         Returns:
@@ -75,9 +74,9 @@ class LocalEngine:
         """
 
         def make(descriptor: int) -> Start:
-            return self._make(launch, replicas, descriptor)
+            return self._make(launch, descriptor)
 
-        pool = LocalPool(launch, make, replicas, self._loop, self._pools.discard)
+        pool = LocalPool(launch, make, self._loop, self._pools.discard)
         self._pools.add(pool)
         self._loop.call_soon_threadsafe(pool.begin)
         return pool
@@ -87,7 +86,7 @@ class LocalEngine:
         await asyncio.gather(*(pool.stop(0.0) for pool in list(self._pools)))
         self._groups.close()
 
-    def _make(self, launch: Launch, replicas: int, descriptor: int) -> Start:
+    def _make(self, launch: Launch, descriptor: int) -> Start:
         name = secrets.token_hex(8)
         scratch = self._scratch / name
         scratch.mkdir(mode=0o700)
@@ -112,7 +111,7 @@ class LocalEngine:
             bytecode.mkdir(parents=True, exist_ok=True)
         environment, python = _absolute(launch.environment), _absolute(launch.python)
         processors = min(os.cpu_count() or 1, limits.cpus or math.inf)
-        threads = str(max(int(processors) // replicas, 1))
+        threads = str(max(int(processors) // launch.scaling.max_replicas, 1))
         variables = {
             "PATH": f"{environment}/bin:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(scratch),
@@ -160,14 +159,13 @@ class LocalPool:
         self,
         launch: Launch,
         make: Callable[[int], Start],
-        replicas: int,
         loop: asyncio.AbstractEventLoop,
         on_stopped: Callable[[LocalPool], None],
     ) -> None:
         self._algorithm = launch.algorithm
         self._loop = loop
         self._started: Future[Failure | None] = Future()
-        self._supervisor = Supervisor(make, replicas, self._set_started)
+        self._supervisor = Supervisor(make, launch.scaling, self._set_started)
         self._closed = threading.Event()
         self._on_stopped = on_stopped
 
@@ -187,9 +185,23 @@ class LocalPool:
         return self._supervisor.last_used
 
     @property
+    def is_starting(self) -> bool:
+        """Whether its first workers are not ready yet."""
+        return not self._started.done()
+
+    @property
     def live_replicas(self) -> int:
         """Workers that can answer, now or after the call they are at."""
         return self._supervisor.live_replicas
+
+    @property
+    def scaling(self) -> Scaling:
+        """How many workers there may be."""
+        return self._supervisor.scaling
+
+    def scale(self, scaling: Scaling) -> None:
+        """Have more or fewer workers from now on; those that run go on."""
+        self._supervisor.scaling = scaling
 
     @property
     def load_seconds(self) -> float:
@@ -266,7 +278,7 @@ class LocalPool:
     async def stop(self, timeout: float) -> None:
         """Do what `drain` does; on the loop."""
         self._closed.set()
-        await self._supervisor.drain(timeout, GRACE_SECONDS)
+        await self._supervisor.drain(timeout)
         self._set_started(Failure("SystemError", "the release was stopped before it was ready"))
         self._on_stopped(self)
 

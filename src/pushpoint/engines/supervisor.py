@@ -1,4 +1,4 @@
-"""Keep N workers alive, and share the calls of a release among them. No HTTP, no database.
+"""Keep workers alive, as many as the calls of a release need, and share the calls among them. No HTTP, no database.
 
 All of this runs on one event loop.
 """
@@ -7,23 +7,38 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable
 
 from pushpoint.engines.worker import PING_SECONDS, Job, Start, Worker
 from pushpoint.lifecycle import ReplicaState
+from pushpoint.limits import available_memory, machine_memory
 from pushpoint.runtime import frames
 from pushpoint.runtime.messages import Call, Failure, Outcome, Ready
+from pushpoint.scaling import Scaling
 
 START_SECONDS = 600.0
 """How long import and `load()` may take."""
+GRACE_SECONDS = 2.0
+"""How long a worker may take to end by itself."""
 BACKOFF_SECONDS = 0.1
 BACKOFF_LIMIT_SECONDS = 10.0
 STEADY_SECONDS = 10.0
 """A worker that lived so long, or has answered once, did not die of its start."""
 GLANCE_SECONDS = 0.05
-"""How often it is looked whether calls have run out of time."""
+"""How often it is looked whether calls have run out of time, or wait for too long."""
+PATIENCE_SECONDS = 0.5
+"""A call that waits for a worker for so long is a reason for twice as many workers; quick ones never wait so long."""
+TICK_SECONDS = 1.0
+"""Between two looks at how busy the workers are."""
+MEMORY_SECONDS = 30.0
+"""For about so long a worker stays that is no longer needed, if there are calls."""
+BUSY = 0.8
+"""Of the time of all workers, what calls may take before one worker less will not do."""
+FREE = 0.1
+"""Of the machine's memory, what one more worker must leave."""
 
 _STOPPED = Failure("SystemError", "the release was stopped before it could answer")
 
@@ -32,28 +47,31 @@ class Supervisor:
     """Keeps the workers of one release alive, and gives the next call to the one that has fewest.
 
     Attributes:
+        scaling: How many there may be; may be changed at any time.
         failure: Why the newest start failed, while no worker is ready.
         in_flight: Calls that were taken and not yet answered.
-        last_used: When the latest call began or ended, in seconds of `time.monotonic`.
+        last_used: When the latest call began or ended, or the first workers were ready, in seconds of `time.monotonic`.
         load_seconds: What verifying the model, import and load took in the newest worker.
     """
 
     def __init__(
-        self, make: Callable[[int], Start], replicas: int, on_started: Callable[[Failure | None], None]
+        self, make: Callable[[int], Start], scaling: Scaling, on_started: Callable[[Failure | None], None]
     ) -> None:
+        self.scaling = scaling
         self.failure: Failure | None = None
         self.in_flight = 0
         self.last_used = time.monotonic()
         self.load_seconds = 0.0
         self._make = make
-        self._replicas = replicas
         self._on_started = on_started
         self._workers: set[Worker] = set()
         self._waiting: deque[Job] = deque()
         self._glance: asyncio.TimerHandle | None = None
-        self._unstarted = replicas
+        self._unstarted = scaling.at_start
+        self._usage, self._no_growth_before = 0.0, 0.0
         self._stopping = asyncio.Event()
-        self._keepers: list[asyncio.Task[None]] = []
+        self._keepers: set[asyncio.Task[None]] = set()
+        self._endings: set[asyncio.Task[None]] = set()
         self._watcher: asyncio.Task[None] | None = None
 
     @property
@@ -68,8 +86,14 @@ class Supervisor:
 
     def begin(self) -> None:
         """Start the workers; on the loop."""
-        self._keepers = [asyncio.create_task(self._keep()) for _ in range(self._replicas)]
+        self._add(self.scaling.at_start)
         self._watcher = asyncio.create_task(self._watch())
+
+    def _add(self, workers: int) -> None:
+        for _ in range(workers):
+            keeper = asyncio.create_task(self._keep())
+            self._keepers.add(keeper)
+            keeper.add_done_callback(self._keepers.discard)
 
     async def call(self, call: Call, timeout: float) -> Outcome:
         """Call the worker that has fewest calls, or wait for one that has room.
@@ -136,7 +160,33 @@ class Supervisor:
             self._waiting.popleft()
         for worker in list(self._workers):
             worker.look(now)
+        if self._waiting and now - self._waiting[0].began > PATIENCE_SECONDS:
+            self._grow(min(len(self._workers), len(self._waiting)))
         self._glance = loop.call_later(GLANCE_SECONDS, self._look) if self.in_flight else None
+
+    def _grow(self, workers: int) -> None:
+        now = asyncio.get_running_loop().time()
+        if now < self._no_growth_before or any(one.state is ReplicaState.STARTING for one in self._workers):
+            return
+        self._no_growth_before = now + PATIENCE_SECONDS
+        largest = max(worker.memory() for worker in self._workers)
+        room = (available_memory() - FREE * machine_memory()) // largest if largest else workers
+        self._add(int(min(workers, room, self.scaling.max_replicas - len(self._keepers))))
+
+    def _fit(self) -> None:
+        self._usage += (sum(one.usage() for one in self._workers) - self._usage) * TICK_SECONDS / MEMORY_SECONDS
+        if not self._workers or self._stopping.is_set():
+            return
+        idle = [worker for worker in self._workers if worker.state is ReplicaState.READY]
+        is_called = time.monotonic() - self.last_used < self.scaling.idle_seconds
+        spare, least = self.scaling.spare_replicas if is_called else 0, max(self.scaling.min_replicas, 1)
+        missing = max(least - len(self._keepers), spare - len(idle))
+        if missing > 0:
+            self._grow(missing)
+        elif idle and len(self._workers) > max(least, math.ceil(self._usage / BUSY)) + spare:
+            ending = asyncio.create_task(idle[0].stop(GRACE_SECONDS))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
 
     def _refuse(self, failure: Failure) -> None:
         self.failure = failure
@@ -164,8 +214,11 @@ class Supervisor:
                     first = False
                     self._started(ready.failure)
                     if ready.failure is not None:
+                        self._no_growth_before = asyncio.get_running_loop().time() + BACKOFF_LIMIT_SECONDS
                         return
                 await worker.gone(self._again)
+                if worker.state is ReplicaState.STOPPED:
+                    return
             finally:
                 worker.kill()
                 await worker.gone(self._again)
@@ -176,17 +229,19 @@ class Supervisor:
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
     def _started(self, failure: Failure | None) -> None:
+        self.last_used = time.monotonic()
         self._unstarted -= 1
         if failure is not None or self._unstarted == 0:
             self._on_started(failure)
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(min(PING_SECONDS / 5, 1.0))
+            await asyncio.sleep(min(PING_SECONDS / 5, TICK_SECONDS))
             for worker in list(self._workers):
                 worker.check()
+            self._fit()
 
-    async def drain(self, timeout: float, grace: float) -> None:
+    async def drain(self, timeout: float) -> None:
         """Wait for the calls under way, then end every worker."""
         deadline = time.monotonic() + timeout
         while self.in_flight and time.monotonic() < deadline:
@@ -194,8 +249,8 @@ class Supervisor:
         self._stopping.set()
         while self._waiting:
             self._waiting.popleft().settle(_STOPPED)
-        await asyncio.gather(*(worker.stop(grace) for worker in list(self._workers)))
-        await asyncio.gather(*self._keepers)
+        await asyncio.gather(*(worker.stop(GRACE_SECONDS) for worker in list(self._workers)))
+        await asyncio.gather(*self._keepers, *self._endings)
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.wait((self._watcher,))

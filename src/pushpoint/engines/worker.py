@@ -14,11 +14,12 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pushpoint.engines.watching import Watch
+from pushpoint.engines import watching
 from pushpoint.lifecycle import ReplicaState, advance
 from pushpoint.runtime import frames
 from pushpoint.runtime.messages import (
@@ -63,7 +64,7 @@ class Start:
     hello: Hello
     scratch: Path
     log: Path
-    watch: Watch
+    watch: watching.Watch
 
 
 @dataclass(slots=True, eq=False)
@@ -83,6 +84,11 @@ class Job:
     deadline: float
     outcome: asyncio.Future[Outcome]
     alone: bool = False
+
+    @property
+    def began(self) -> float:
+        """When it came, in the loop's seconds."""
+        return self.deadline - self.timeout
 
     def settle(self, outcome: Outcome) -> None:
         """Answer the caller, if that is still waiting."""
@@ -108,7 +114,7 @@ class Worker(asyncio.Protocol):
         self._decoder = frames.Decoder()
         self._transport: asyncio.Transport | None = None
         self._scratch: Path | None = None
-        self._watch: Watch | None = None
+        self._watch: watching.Watch | None = None
         self._log: Path | None = None
         self._log_start = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -116,7 +122,8 @@ class Worker(asyncio.Protocol):
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._call_id = 0
         self._jobs: dict[int, Job] = {}
-        self._turn = self.born
+        self._turn = self._busy_since = self._asked = self.born
+        self._busy = 0.0
         self._at_once, self._repeatable = 1, False
         self._usual = QUICK_SECONDS
         self._quiet_since = self.born
@@ -139,6 +146,26 @@ class Worker(asyncio.Protocol):
         if self._at_once > 1:  # the next batch waits in the socket while it is at this one
             return (2 * self._at_once if self._repeatable else self._at_once) - len(jobs)
         return (AHEAD if self._usual < QUICK_SECONDS else 1) - len(jobs)
+
+    def usage(self) -> float:
+        """Say how busy it was since this was last asked.
+
+        Returns:
+            The part of the time in which it had a call, from 0 to 1.
+        """
+        now = self._loop.time()
+        busy = self._busy + (now - self._busy_since if self._jobs else 0.0)
+        seconds, self._asked = now - self._asked, now
+        self._busy, self._busy_since = 0.0, now
+        return busy / max(seconds, busy, 1e-9)
+
+    def memory(self) -> int:
+        """Measure what it uses.
+
+        Returns:
+            Bytes, with all that it has started; 0 where the system does not tell.
+        """
+        return watching.memory(watching.descendants(self._process.pid), sys.maxsize) if self._process else 0
 
     async def start(self, make: Callable[[int], Start]) -> Ready:
         """Start the process and wait until it has loaded.
@@ -199,7 +226,7 @@ class Worker(asyncio.Protocol):
         """Begin a call; there must be room for it."""
         if not self._jobs:
             self._advance(ReplicaState.BUSY)
-            self._turn = self._loop.time()
+            self._turn = self._busy_since = self._loop.time()
         self._call_id = self._call_id % 0xFFFFFFFF + 1
         self._jobs[self._call_id] = job
         call = job.call
@@ -314,6 +341,7 @@ class Worker(asyncio.Protocol):
                 job.settle(message)
                 if not self._jobs and self.state is ReplicaState.BUSY:
                     self._advance(ReplicaState.READY)
+                    self._busy += self._turn - self._busy_since
                 self._on_room(self)
             case Pong() if self._pinged:
                 self._pinged = False

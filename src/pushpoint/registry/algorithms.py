@@ -250,6 +250,18 @@ def live(database: Database, *, limit: int) -> list[Algorithm]:
         return [_algorithm(row) for row in rows]
 
 
+def kept(database: Database) -> list[Algorithm]:
+    """List the algorithms whose live release is to have workers although nobody calls, for the platform itself.
+
+    Returns:
+        All of them.
+    """
+    least = algorithms.c.settings["scaling"]["min_replicas"].as_integer()
+    with reading(database) as connection:
+        rows = connection.execute(_select().where(algorithms.c.live.is_not(None), least > 0)).mappings()
+        return [_algorithm(row) for row in rows]
+
+
 def _is_public(settings: Mapping[str, object]) -> bool:
     return settings.get("algorithm_callability") == "public"
 

@@ -1,7 +1,7 @@
-"""Live pools, by build. A release that goes live has one from then on; others get one when they are called.
+"""Live pools, by build. A release that goes live has one, and any release gets one when it is called.
 
-A pool that nobody called for a while stops, unless its release went live here. After a restart the newest live ones are
-started again, and calls that come meanwhile wait for them.
+A pool that nobody called for a while stops, unless its release is live and is to keep some workers. The call that then
+comes waits for the new pool's start and is answered. After a restart the pools that keep workers are started again.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pushpoint.names import data_path
 from pushpoint.records import EVERYDAY, Actor, Algorithm, Build
 from pushpoint.registry import accounts, algorithms, builds, data, deployments, secrets
 from pushpoint.registry.vault import Vault
+from pushpoint.scaling import Scaling
 from pushpoint.serving.repeating import Repeating
 from pushpoint.serving.tokens import Tokens
 from pushpoint.stores.local import LocalStore
@@ -31,10 +32,13 @@ START_TIMEOUT = 600.0
 """Seconds that import and `load()` may take."""
 DRAIN_TIMEOUT = 60.0
 IDLE = 300.0
-"""Seconds after which a pool without traffic stops, if its release is not live."""
+"""Seconds after which a pool without traffic stops at the latest, if its release is not live."""
+LOOK = 1.0
+"""Seconds between two looks at who is idle."""
 
-RESTORED = 100
-"""Pools that start with the platform: each is a process, and there may be live releases by the thousand."""
+RESTORED = 20
+"""Pools that start with the platform besides those that are to keep workers: each is a process, and a first call can
+wait."""
 
 log = structlog.get_logger()
 
@@ -43,20 +47,27 @@ class Pools:
     """The pools of one platform; all methods may be called from any thread."""
 
     def __init__(
-        self, home: Path, database: Database, store: LocalStore, engine: LocalEngine, tokens: Tokens, vault: Vault
+        self,
+        home: Path,
+        database: Database,
+        store: LocalStore,
+        engine: LocalEngine,
+        tokens: Tokens,
+        vault: Vault,
+        scaling: Scaling | None = None,
     ) -> None:
         self._home, self._database, self._store, self._vault = home, database, store, vault
-        self._engine, self._tokens = engine, tokens
+        self._engine, self._tokens, self._scaling = engine, tokens, scaling or Scaling()
         self._pools: dict[str, LocalPool] = {}
         self._owner_tokens: dict[str, str] = {}
         self._live: set[str] = set()
         self._lock = threading.Lock()
         self._renewing = threading.Lock()
-        self._reaper = Repeating("idle pools", IDLE / 10, self._reap)
+        self._reaper = Repeating("idle pools", LOOK, self._reap)
 
     def restore(self) -> None:
-        """Start the pools of what went live last, without waiting for them; others start when they are called."""
-        for algorithm in algorithms.live(self._database, limit=RESTORED):
+        """Start the pools that keep workers and those that went live last, without waiting for them."""
+        for algorithm in (*algorithms.kept(self._database), *algorithms.live(self._database, limit=RESTORED)):
             if deployment := deployments.live(self._database, algorithm):
                 try:
                     self.keep(deployment.release.build)
@@ -95,7 +106,7 @@ class Pools:
             return pool
 
     def keep(self, build: Build) -> None:
-        """Never stop this pool for being idle: its release is live."""
+        """Count this pool as that of a live release."""
         self._live.add(build.id)
 
     def release(self, build: Build) -> None:
@@ -217,7 +228,18 @@ class Pools:
             variables=secrets.opened(self._database, self._vault, algorithm),
             owner_token=token,
             limits=asked if isinstance(asked := algorithm.settings.get("limits"), dict) else {},
+            scaling=self._scaling_of(algorithm),
         )
+
+    def rescale(self, algorithm: Algorithm) -> None:
+        """Let an algorithm's pools have as many workers as its owner now asks for; those that run go on."""
+        scaling = self._scaling_of(algorithm)
+        for build_id in builds.ids(self._database, algorithm):
+            if pool := self._pools.get(build_id):
+                pool.scale(scaling)
+        deployment = deployments.live(self._database, algorithm)
+        if deployment and scaling.min_replicas:
+            self.acquire(algorithm, deployment.release.build)
 
     def close(self) -> None:
         """Stop every pool, at the end of the platform."""
@@ -230,15 +252,19 @@ class Pools:
     def _reap(self) -> None:
         now = time.monotonic()
         with self._lock:
-            idle = [
-                key
-                for key, pool in self._pools.items()
-                if key not in self._live and not pool.in_flight and now - pool.last_used > IDLE
-            ]
-            gone = [self._pools.pop(key) for key in idle]
-            tokens = [self._owner_tokens.pop(key) for key in idle]
-        for pool, token in zip(gone, tokens, strict=True):
-            self._end(pool, token)
+            idle = [key for key, pool in self._pools.items() if self._is_idle(key, pool, now)]
+        self._end_later(idle)
+
+    def _is_idle(self, build_id: str, pool: LocalPool, now: float) -> bool:
+        if pool.in_flight or pool.is_starting:
+            return False
+        if build_id not in self._live:
+            return now - pool.last_used > min(pool.scaling.idle_seconds, IDLE)
+        return not pool.scaling.min_replicas and now - pool.last_used > pool.scaling.idle_seconds
+
+    def _scaling_of(self, algorithm: Algorithm) -> Scaling:
+        asked = algorithm.settings.get("scaling")
+        return self._scaling.asked(asked) if isinstance(asked, dict) else self._scaling
 
     def _owner(self, algorithm: Algorithm) -> Actor:
         account = accounts.find(self._database, algorithm.name.owner)

@@ -158,6 +158,8 @@ def update(
     changed = seen(services, actor, owner, name)
     if changed.settings.get("limits") != algorithm.settings.get("limits"):
         renew(services, changed)
+    if changed.settings.get("scaling") != algorithm.settings.get("scaling"):
+        services.pools.rescale(changed)
     return _shown(services, actor, changed)
 
 

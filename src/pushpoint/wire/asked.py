@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Required, TypedDict, TypeVar
 from msgspec import Meta
 
 from pushpoint.records import EVERYDAY
+from pushpoint.scaling import MOST_REPLICAS
 from pushpoint.wire.codec import decode
 
 Shape = TypeVar("Shape")
@@ -44,6 +45,18 @@ class AskedLimits(TypedDict, total=False):
     scratch: Annotated[int, Meta(ge=1 << 20)] | None
 
 
+_Replicas = Annotated[int, Meta(ge=0, le=MOST_REPLICAS)] | None
+
+
+class AskedScaling(TypedDict, total=False):
+    """How many workers an algorithm's release has; `idle_seconds` without a call, and it has `min_replicas` again."""
+
+    min_replicas: _Replicas
+    max_replicas: Annotated[int, Meta(ge=1, le=MOST_REPLICAS)] | None
+    spare_replicas: _Replicas
+    idle_seconds: Annotated[float, Meta(ge=1)] | None
+
+
 class AskedSettings(TypedDict, total=False):
     """Settings of an algorithm; the environment may be one that is not known."""
 
@@ -59,6 +72,7 @@ class AskedSettings(TypedDict, total=False):
     environment: _Line
     language: _Line
     limits: AskedLimits | None
+    scaling: AskedScaling | None
 
 
 class AskedVersion(TypedDict, total=False):
