@@ -65,7 +65,11 @@ class Platform:
 
 @contextlib.contextmanager
 def platform(
-    home: Path, *, environment: Mapping[str, str] = os.environ, program: Sequence[str] = PROGRAM
+    home: Path,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    program: Sequence[str] = PROGRAM,
+    options: Sequence[str] = (),
 ) -> Iterator[Platform]:
     """Start a platform, and stop it afterwards.
 
@@ -73,6 +77,7 @@ def platform(
         home: A folder that does not exist, or one of a platform that was stopped.
         environment: Its variables.
         program: What Python is to run as `pushpoint`.
+        options: Further ones of `pushpoint serve`.
 
     Yields:
         The platform.
@@ -80,7 +85,7 @@ def platform(
     command = [sys.executable, *program, "serve", "--home", str(home), "--port", "0", "--account", "bench"]
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
-            [*command, "--no-profile"], env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+            [*command, "--no-profile", *options], env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
         )
         assert process.stdout
         try:

@@ -126,7 +126,7 @@ def target_of(server: Platform, algorithm: str, texts: list[str], *, marker: str
 
 
 def registered(home: Path, releases: int, *, variables: Mapping[str, str]) -> int:
-    """Say how much memory the gateway has on a platform with many releases, each live with a worker of its own.
+    """Say how much memory the gateway has on a platform with many releases, each live, and some with a worker.
 
     Args:
         home: A folder that does not exist.

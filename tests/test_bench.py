@@ -75,6 +75,18 @@ def test_bench_registry_ends_with_a_line_of_json() -> None:
     assert not left
 
 
+def test_bench_idle_ends_with_a_line_of_json() -> None:
+    with TemporaryDirectory(prefix="bench-") as folder:
+        options = ["--rounds", "0", "--releases", "3", "--directory", folder]
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.idle", *options], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert 10e6 < said["few"] < 1e9
+    assert [check["name"] for check in said["checks"]] == ["memory of one more idle release"]
+
+
 needs_wrk = pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed; scripts/test does it")
 
 

@@ -64,7 +64,8 @@ def test_an_idle_release_ends_and_its_next_calls_are_held(platform: Platform) ->
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 8 and len(set(found)) == 1, "one worker was started for all of them"
+    assert len(found) == 8
+    assert len(set(found)) == 1, "one worker was started for all of them"
     until(platform, 0)
     assert call(platform)
 
