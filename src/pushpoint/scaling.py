@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 MOST_REPLICAS = 100
 """That anybody may ask for of one release."""
@@ -32,11 +31,10 @@ class Scaling:
     idle_seconds: float = 900.0
 
     def asked(self, wanted: Mapping[str, object]) -> Scaling:
-        """Change what an owner asks to be changed.
+        """Change what an owner asks to be changed, within `max_replicas`.
 
         Args:
-            wanted: By the names of the attributes. What is no number changes nothing. A `max_replicas` below the rest
-                is raised to it.
+            wanted: By the names of the attributes. What is no number, or a negative one, changes nothing.
 
         Returns:
             The bounds of that owner's release.
@@ -44,21 +42,16 @@ class Scaling:
         Example:
             >>> one = Scaling(max_replicas=2).asked({"min_replicas": 3, "idle_seconds": 5})
             >>> one.min_replicas, one.max_replicas, one.idle_seconds
-            (3, 3, 5.0)
+            (2, 2, 5.0)
         """
-
-        def number(name: str, now: float, most: float = math.inf) -> float:
-            value = wanted.get(name)
-            return now if not isinstance(value, int | float) or value < 0 else min(value, most)
-
-        least = int(number("min_replicas", self.min_replicas, MOST_REPLICAS))
-        spare = int(number("spare_replicas", self.spare_replicas, MOST_REPLICAS))
-        most = int(number("max_replicas", self.max_replicas, MOST_REPLICAS))
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        found |= {name: wanted[name] for name in found if isinstance(one := wanted.get(name), int | float) and one >= 0}
+        most = max(int(min(found["max_replicas"], self.max_replicas)), 1)
         return Scaling(
-            min_replicas=least,
-            max_replicas=max(most, least, spare + 1 if spare else 1),
-            spare_replicas=spare,
-            idle_seconds=float(number("idle_seconds", self.idle_seconds)),
+            min_replicas=min(int(found["min_replicas"]), most),
+            max_replicas=most,
+            spare_replicas=min(int(found["spare_replicas"]), most),
+            idle_seconds=float(found["idle_seconds"]),
         )
 
     @property

@@ -93,8 +93,7 @@ def serve(
     max_replicas: Annotated[
         int | None,
         typer.Option(
-            help="Workers of a release while calls wait, unless its owner asks for another number "
-            "[default: one for each processor]",
+            help="Workers of a release at most, while calls wait [default: one for each processor]",
             show_default=False,
             min=1,
             max=100,
