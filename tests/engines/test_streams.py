@@ -15,8 +15,14 @@ import pytest
 from pushpoint.engines.local import LocalPool
 from pushpoint.engines.streams import Stream
 from pushpoint.runtime.messages import WINDOW, Answer, Call, Failure, Item, Outcome
+from pushpoint.sandbox import Sandbox
 from tests.engines.conftest import Platform, eventually
 from tests.engines.test_many_at_once import begin, results
+
+
+@pytest.fixture
+def sandbox(bubblewrap: Sandbox) -> Sandbox:
+    return bubblewrap  # that frames pass through the walls, and without any, others show
 
 
 @asynccontextmanager
@@ -51,7 +57,10 @@ def test_items_come_as_they_are_and_an_answer_after_them(platform: Platform) -> 
     assert said(items) == [b"\x00", b"text", {"number": 2}]
     assert isinstance(end, Answer)
     assert (end.content_type, end.data, end.stdout) == ("void", b"", "begun\n")
-    assert platform.run(read(pool, "not a generator")) == ([], Answer("json", b'{"one":1}', pytest.approx(0, abs=1)))
+    items, end = platform.run(read(pool, "not a generator"))
+    assert items == []
+    assert isinstance(end, Answer)
+    assert (end.content_type, end.data) == ("json", b'{"one":1}')
 
 
 def test_a_caller_that_takes_no_stream_gets_a_list(platform: Platform) -> None:

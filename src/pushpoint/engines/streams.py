@@ -1,4 +1,4 @@
-"""The items of one call on their way from a worker to its caller, as many as the window holds. All on one event loop."""
+"""The items of one call on their way from a worker to its caller, as many as the window holds; on one event loop."""
 
 from __future__ import annotations
 

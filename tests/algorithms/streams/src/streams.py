@@ -24,7 +24,7 @@ def generate(count=3, size=0, pause=0.0, fail=None, item=None, stay=False):
                     os._exit(9)
                 if item == "odd":
                     yield object()
-                raise ValueError("no more than {}".format(number))
+                raise ValueError(f"no more than {number}")
             yield [b"\x00", "text", {"number": number}][number % 3] if item == "mixed" else "x" * size or number
             number += 1
             time.sleep(pause)

@@ -16,7 +16,7 @@ async def apply(input):
     try:
         for number in range(input.get("count", 3)):
             if number == input.get("fail"):
-                raise ValueError("no more than {}".format(number))
+                raise ValueError(f"no more than {number}")
             yield now
             await asyncio.sleep(input.get("pause", 0.01))
     except BaseException as error:
