@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+import pushpoint
+from pushpoint.errors import CallFailed, NotFound
 from pushpoint.runtime.messages import WINDOW
 from tests.conftest import Platform, start_platform, stop_platform
 from tests.serving.test_metrics import samples
@@ -110,6 +112,16 @@ def test_lines_hold_each_item_with_its_type(platform: Platform) -> None:
     assert [line["item"] for line in lines[2:]] == ["counts"], "it still acts for its caller"
     assert end["metadata"]["stdout"] == "printed\n"
     assert "stdout" not in call(platform, {}, LINES, "?stdout=true", key=issue_key(platform, "bob")).json["metadata"]
+
+
+def test_our_own_clients_take_them(platform: Platform) -> None:
+    with pushpoint.Client(platform.url, platform.key) as client:
+        algorithm = client.algorithm("ann/counts")
+        assert list(algorithm.stream({"items": ["a", {"b": 1}]})) == ["a", {"b": 1}]
+        with pytest.raises(CallFailed, match="broken"):
+            list(algorithm.stream({"count": 1, "fail": "broken"}))
+        with pytest.raises(NotFound):
+            next(client.algorithm("ann/missing").stream(1))
 
 
 @pytest.mark.parametrize("accept", ["", "*/*", "application/json", "application/json, text/event-stream"])

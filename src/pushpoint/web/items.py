@@ -29,6 +29,8 @@ from pushpoint.runtime.messages import Answer, Failure, Item, Outcome
 from pushpoint.serving.lookups import Target
 from pushpoint.web import protocol, raw
 
+ERROR_EVENT = b"event: error\ndata: "
+"""What the last event of a stream that failed begins with."""
 PATIENCE = 10.0
 """Seconds that a caller may take to read what is left when its call is over."""
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -169,9 +171,9 @@ def _end(outcome: Outcome, lineage: Mapping[str, str]) -> dict[str, object]:
         metadata["stdout"] = outcome.stdout
     made = {name.removeprefix("x-pushpoint-"): value for name, value in lineage.items()}
     end: dict[str, object] = {"metadata": metadata, "lineage": made}
-    if isinstance(outcome, Failure):
+    if isinstance(outcome, Failure):  # first, as everywhere
         error = {"message": outcome.message, "error_type": outcome.error_type, "stacktrace": outcome.stacktrace}
-        end["error"] = error
+        end = {"error": error} | end
     return end
 
 

@@ -48,6 +48,15 @@ def break_off(scope: HTTPScope) -> None:
         close()
 
 
+def without_writing(scope: HTTPScope) -> dict[str, object]:
+    """Keep the other extensions, for those who want to see every message of an answer.
+
+    Returns:
+        The extensions.
+    """
+    return {name: value for name, value in (scope.get("extensions") or {}).items() if name != _AT_ONCE}
+
+
 def _break_off(cycle: RequestResponseCycle) -> None:
     cycle.disconnected = True  # else uvicorn takes an answer without an end for a bug of ours
     cycle.transport.close()
