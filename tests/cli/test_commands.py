@@ -107,14 +107,16 @@ def test_call_takes_text_json_and_files(platform: Platform, deployed: Repository
 
     assert call("--text", "plain") == "plain"
     assert call("--json-input", '{"a": [1]}') == {"a": [1]}
+    assert call("--json-input", "1", "--stream") == 1, "what is no generator is a stream of one"
     ran = deployed.run(platform, "call", "ann/shown/0.2.0", "--json", "--json-input", "1")
     assert ran.json["lineage"]["version"] == "0.2.0"
     assert ran.json["lineage"]["source-commit"] == deployed.git("rev-parse", "HEAD")
     assert ran.json["metadata"]["content_type"] == "json"
-    failed = deployed.run(platform, "call", "shown", "--text", "fail")
-    assert failed.code == 1
-    assert "ValueError" in failed.err or "asked to fail" in failed.err
-    assert failed.out == ""
+    for more in ([], ["--stream"]):
+        failed = deployed.run(platform, "call", "shown", "--text", "fail", *more)
+        assert failed.code == 1
+        assert "ValueError" in failed.err or "asked to fail" in failed.err
+        assert failed.out == ""
 
 
 @pytest.mark.parametrize(

@@ -266,6 +266,31 @@ def test_a_call_reads_result_error_and_lineage(stand_in: StandIn) -> None:
     assert (found.value, found.error) == (None, {"message": "boom"})
 
 
+def test_what_is_generated_comes_item_by_item_and_then_how_it_ended(stand_in: StandIn) -> None:
+    lines = [
+        {"item": "\u2028", "content_type": "text"},
+        {"item": "AP8=", "content_type": "binary"},
+        {"item": {"metadata": 1}, "content_type": "json"},
+        {"error": {"message": "boom"}, "metadata": {"duration": 0.1}},
+    ]
+    text = b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines)
+    stand_in.says(Reply(body=text, headers={"X-Pushpoint-Version": "0.1.0"}))
+    with stand_in.client() as client:
+        items = client.generate(Reference(NAME, None), b"1", content_type="application/json")
+        assert [next(items) for _ in range(3)] == ["\u2028", b"\x00\xff", {"metadata": 1}]
+        with pytest.raises(StopIteration) as end:
+            next(items)
+    assert (end.value.value.error, end.value.value.lineage) == ({"message": "boom"}, {"version": "0.1.0"})
+    assert stand_in.seen[0][2]["accept"] == "application/x-ndjson"
+
+
+@pytest.mark.parametrize("text", [b"", b'{"item": 1, "content_type": "json"}\n', b"[]\n", b'{"item": 1}\n', b"x\n"])
+def test_a_stream_without_an_end_is_no_success(stand_in: StandIn, text: bytes) -> None:
+    stand_in.says(Reply(body=text))
+    with stand_in.client() as client, pytest.raises(errors.Unavailable):
+        list(client.generate(Reference(NAME, None), b"1", content_type="application/json"))
+
+
 @pytest.mark.parametrize("headers", [{}, {"repr-digest": "x"}, {"repr-digest": "md5=:AAAA:"}, {"repr-digest": "a=:!:"}])
 def test_a_file_without_digests_is_not_trusted(stand_in: StandIn, headers: dict[str, str]) -> None:
     stand_in.says(Reply(headers=headers))

@@ -134,6 +134,7 @@ def test_code_without_a_model_is_pushed_as_it_is(client: pushpoint.Client, tmp_p
     assert release.model is None
     values: list[object] = ["text", b"\x00bytes", {"json": [1.5, None]}, [], 0, None]
     assert [algorithm(value) for value in values] == values
+    assert list(algorithm.stream("x")) == ["x"]
     assert algorithm.call("x", stdout=True).stdout == "heard\n"
     assert algorithm.call(b"x").value == b"x"
     assert "heard" in algorithm.logs(output=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tests.conftest import Platform, start_platform, stop_platform
-from tests.web.support import TEXT, ask, serve
+from tests.web.support import TEXT, address, ask, serve
 
 CODE = "def apply(input):\n    if input == 'fail':\n        raise ValueError('a secret')\n    return {'error': input}\n"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -128,6 +130,20 @@ def test_a_call_that_failed_is_an_error(platform: Platform, collector: Collector
     assert told(span)["error.type"] == "AlgorithmError"
     assert b"a secret" not in span.SerializeToString()
     assert platform.key.encode() not in span.SerializeToString()
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
+def test_a_stream_that_failed_is_an_error(platform: Platform, collector: Collector, accept: str) -> None:
+    connection = http.client.HTTPConnection(*address(platform), timeout=20)
+    with contextlib.closing(connection):
+        headers = TEXT | {"accept": accept, "authorization": platform.key}
+        connection.request("POST", "/v1/algo/ann/traced", b"fail", headers)
+        response = connection.getresponse()
+        with pytest.raises(http.client.IncompleteRead):
+            response.read()
+    span = collector.of(response.headers["x-request-id"])
+    assert span.status.code == Status.STATUS_CODE_ERROR
+    assert told(span)["error.type"] == "AlgorithmError"
 
 
 def test_a_result_that_looks_like_an_error_is_none(platform: Platform, collector: Collector) -> None:

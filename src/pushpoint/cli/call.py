@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,6 +13,11 @@ from rich.text import Text
 
 from pushpoint.cli.settings import Json, connect
 from pushpoint.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pushpoint.client.api import Result
 
 
 def call(
@@ -26,6 +31,10 @@ def call(
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that the algorithm may take.")] = 300.0,
     stdout: Annotated[bool, typer.Option("--stdout", help="Show what the algorithm prints, too.")] = False,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Print what the algorithm generates as it comes, text without breaks between."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Call an algorithm and print its result."""
@@ -48,10 +57,19 @@ def call(
         body, kind = _read(file), "application/octet-stream"
     with connect("/".join(algorithm.removeprefix("algo://").split("/")[:2])) as client:
         owner = client.account().name if algorithm.removeprefix("algo://").count("/") < 2 else None
-        result = client.call(reference(algorithm, owner=owner), body, content_type=kind, timeout=timeout, stdout=stdout)
+        name = reference(algorithm, owner=owner)
+        if stream:
+            items = client.generate(name, body, content_type=kind, timeout=timeout, stdout=stdout)
+            result = _shown(items, as_json=json)
+        else:
+            result = client.call(name, body, content_type=kind, timeout=timeout, stdout=stdout)
     if json:
-        value = result.value if not isinstance(result.value, bytes) else {"size": len(result.value)}
-        found = {"result": value, "error": result.error, "metadata": result.metadata, "lineage": result.lineage}
+        found = {
+            "result": _plain(result.value),
+            "error": result.error,
+            "metadata": result.metadata,
+            "lineage": result.lineage,
+        }
         typer.echo(jsonlib.dumps(found))
     say = Console(stderr=True, soft_wrap=True)
     if printed := result.metadata.get("stdout"):
@@ -68,10 +86,38 @@ def call(
     facts = [f"{made('algorithm')} {made('version', '')}".rstrip()]
     facts += [f"{what} {value[:12]}" for what in ("source-commit", "model-sha256") if (value := made(what))]
     say.print(Text(" · ".join(facts), "dim"))
-    if isinstance(result.value, bytes):
-        sys.stdout.buffer.write(result.value)
+    if not stream:
+        _show(result.value, "\n")
+
+
+def _shown(items: Generator[object, None, Result], *, as_json: bool) -> Result:
+    item: object = None
+    while True:
+        try:
+            item = next(items)
+        except StopIteration as end:
+            if isinstance(item, str) and not as_json:
+                typer.echo()
+            result: Result = end.value
+            return result
+        if as_json:
+            typer.echo(jsonlib.dumps(_plain(item)))
+        else:
+            _show(item, "")  # what a text generates is pieces of it
+
+
+def _show(value: object, end: str) -> None:
+    if isinstance(value, bytes):
+        sys.stdout.buffer.write(value)
+        sys.stdout.buffer.flush()
+    elif isinstance(value, str):
+        typer.echo(value + end, nl=False)
     else:
-        typer.echo(result.value if isinstance(result.value, str) else jsonlib.dumps(result.value, ensure_ascii=False))
+        typer.echo(jsonlib.dumps(value, ensure_ascii=False))
+
+
+def _plain(value: object) -> object:
+    return {"size": len(value)} if isinstance(value, bytes) else value
 
 
 def _read(file: Path | None) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -311,26 +311,88 @@ class Client(Files):
         Returns:
             Its result, or its own error.
         """
-        path = f"/v1/algo/{reference.algorithm}" + (f"/{quote(reference.selector)}" if reference.selector else "")
+        request = self._call(reference, body, content_type, timeout, stdout=stdout)
         try:
-            answer = self._with_key(
-                lambda: self._http.post(
-                    path,
-                    content=body,
-                    params={"timeout": f"{timeout:g}"} | ({"stdout": "true"} if stdout else {}),
-                    headers={"content-type": content_type},
-                    timeout=timeout + 630.0,
-                )
-            )
+            answer = self._with_key(lambda: self._http.send(request()))
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
         self._checked(answer)
         try:
             found = msgspec.json.decode(answer.content)
-            value = found.get("result")
-            if found["metadata"].get("content_type") == "binary":
-                value = base64.b64decode(value, validate=True)
+            value = _value(found.get("result"), found["metadata"].get("content_type"))
+            return Result(
+                value=value, metadata=found["metadata"], lineage=_lineage(answer.headers), error=found.get("error")
+            )
         except (msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise self._strange() from error
-        lineage = {k.removeprefix("x-pushpoint-"): v for k, v in answer.headers.items() if k.startswith("x-pushpoint-")}
-        return Result(value=value, metadata=found["metadata"], lineage=lineage, error=found.get("error"))
+
+    def generate(
+        self, reference: Reference, body: bytes, *, content_type: str, timeout: float = 300.0, stdout: bool = False
+    ) -> Generator[Any, None, Result]:
+        """Call an algorithm as `call` does, and take what it generates item by item.
+
+        Whoever closes the generator before its end ends the call.
+
+        Args:
+            reference: What to call.
+            body: The input.
+            content_type: `application/json`, `text/plain` or `application/octet-stream`.
+            timeout: Seconds that the algorithm may take, for all items together.
+            stdout: Whether to ask for what it prints.
+
+        Yields:
+            Each item: text, bytes or what JSON holds.
+
+        Returns:
+            A result without a value; with the algorithm's own error, where it failed.
+        """
+        request = self._call(reference, body, content_type, timeout, stdout=stdout, accept="application/x-ndjson")
+        try:
+            answer = self._with_key(lambda: self._http.send(request(), stream=True))
+            with contextlib.closing(answer):
+                if not answer.is_success:
+                    answer.read()
+                    self._checked(answer)
+                for line in _lines(answer.iter_bytes()):
+                    found = msgspec.json.decode(line)
+                    if "metadata" in found:
+                        metadata, error = found["metadata"], found.get("error")
+                        return Result(value=None, metadata=metadata, lineage=_lineage(answer.headers), error=error)
+                    yield _value(found["item"], found["content_type"])
+        except httpx2.TransportError as error:
+            raise self._unreachable(error) from error
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+            raise self._strange() from error
+        raise self._strange()
+
+    def _call(
+        self, reference: Reference, body: bytes, content_type: str, timeout: float, *, stdout: bool, accept: str = "*/*"
+    ) -> Callable[[], httpx2.Request]:
+        path = f"/v1/algo/{reference.algorithm}" + (f"/{quote(reference.selector)}" if reference.selector else "")
+        return lambda: self._http.build_request(
+            "POST",
+            path,
+            content=body,
+            params={"timeout": f"{timeout:g}"} | ({"stdout": "true"} if stdout else {}),
+            headers={"content-type": content_type, "accept": accept},
+            timeout=timeout + 630.0,
+        )
+
+
+def _value(value: Any, content_type: str) -> Any:
+    return base64.b64decode(value, validate=True) if content_type == "binary" else value
+
+
+def _lineage(headers: Mapping[str, str]) -> dict[str, str]:
+    return {k.removeprefix("x-pushpoint-"): v for k, v in headers.items() if k.startswith("x-pushpoint-")}
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    held: list[bytes] = []
+    for piece in pieces:
+        first, *more = piece.split(b"\n")
+        held.append(first)
+        if more:
+            yield b"".join(held)
+            yield from more[:-1]
+            held = more[-1:]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pushpoint.engines import Confinement, Launch
 from pushpoint.engines.cgroups import NO_GROUPS, Groups
+from pushpoint.engines.streams import Stream
 from pushpoint.engines.supervisor import Supervisor
 from pushpoint.engines.watching import Watch
 from pushpoint.engines.worker import LOG_LIMIT, Start
@@ -243,7 +244,7 @@ class LocalPool:
             return Failure("TimeoutError", f"{self._algorithm} was not ready within {timeout:g} seconds", "", timeout)
         return started.result()
 
-    async def call(self, call: Call, timeout: float) -> Outcome:
+    async def call(self, call: Call, timeout: float, stream: Stream | None = None) -> Outcome:
         """Call a replica that is free, or wait for one: the first to come is the first to be served.
 
         A call that runs out of time takes its worker with it, since that worker can do nothing else; another one
@@ -252,6 +253,7 @@ class LocalPool:
         Args:
             call: What to call it with.
             timeout: Seconds, waiting included.
+            stream: Where the items go, if they are to come one by one.
 
         Returns:
             What the algorithm answered, or how it failed to.
@@ -261,7 +263,7 @@ class LocalPool:
         """
         if self._closed.is_set():
             raise Unavailable(f"this release of {self._algorithm} is being stopped; call again", retry_after=1.0)
-        return await self._supervisor.call(call, timeout)
+        return await self._supervisor.call(call, timeout, stream)
 
     def drain(self, timeout: float) -> None:
         """Take no new calls, wait for those under way, end the workers. Safe to repeat; never on the loop.

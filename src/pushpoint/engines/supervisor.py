@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from pushpoint.engines.streams import Stream
 from pushpoint.engines.worker import PING_SECONDS, Job, Start, Worker
 from pushpoint.lifecycle import ReplicaState
 from pushpoint.limits import available_memory, machine_memory
@@ -95,12 +96,13 @@ class Supervisor:
             self._keepers.add(keeper)
             keeper.add_done_callback(self._keepers.discard)
 
-    async def call(self, call: Call, timeout: float) -> Outcome:
+    async def call(self, call: Call, timeout: float, stream: Stream | None = None) -> Outcome:
         """Call the worker that has fewest calls, or wait for one that has room.
 
         Args:
             call: What to call it with.
             timeout: Seconds for waiting and answering together.
+            stream: Where the items go, if they are to come one by one.
 
         Returns:
             The answer, or the failure: the algorithm's, a dead worker's, or that time is up.
@@ -108,7 +110,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         if len(call.data) > frames.DATA_LIMIT:
             return Failure("TooLargeError", f"the input is larger than {frames.DATA_LIMIT} bytes")
-        job = Job(call, timeout, loop.time() + timeout, loop.create_future())
+        outcome = stream.outcome if stream else loop.create_future()
+        job = Job(call, timeout, loop.time() + timeout, outcome, stream=stream)
         self.in_flight += 1
         self.last_used = time.monotonic()
         try:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pushpoint.engines import watching
+from pushpoint.engines.streams import Stream
 from pushpoint.lifecycle import ReplicaState, advance
 from pushpoint.runtime import frames
 from pushpoint.runtime.messages import (
@@ -29,11 +30,14 @@ from pushpoint.runtime.messages import (
     Call,
     Failure,
     Hello,
+    Item,
     Message,
+    More,
     Outcome,
     Ping,
     Pong,
     Ready,
+    Stop,
 )
 
 PING_SECONDS = 5.0
@@ -77,6 +81,7 @@ class Job:
         deadline: When they are over, in the loop's seconds.
         outcome: Where the outcome will be.
         alone: Whether it is to be with no other: it was among those that ended a worker.
+        stream: Where its items go, if its caller takes them one by one.
     """
 
     call: Call
@@ -84,6 +89,7 @@ class Job:
     deadline: float
     outcome: asyncio.Future[Outcome]
     alone: bool = False
+    stream: Stream | None = None
 
     @property
     def began(self) -> float:
@@ -123,7 +129,7 @@ class Worker(asyncio.Protocol):
         self._call_id = 0
         self._jobs: dict[int, Job] = {}
         self._turn = self._busy_since = self._asked = self.born
-        self._busy = 0.0
+        self._busy, self._streams = 0.0, 0
         self._at_once, self._repeatable = 1, False
         self._usual = QUICK_SECONDS
         self._quiet_since = self.born
@@ -145,7 +151,7 @@ class Worker(asyncio.Protocol):
             return 0
         if self._at_once > 1:  # the next batch waits in the socket while it is at this one
             return (2 * self._at_once if self._repeatable else self._at_once) - len(jobs)
-        return (AHEAD if self._usual < QUICK_SECONDS else 1) - len(jobs)
+        return (AHEAD if self._usual < QUICK_SECONDS and not self._streams else 1) - len(jobs)
 
     def usage(self) -> float:
         """Say how busy it was since this was last asked.
@@ -231,8 +237,19 @@ class Worker(asyncio.Protocol):
         self._jobs[self._call_id] = job
         call = job.call
         if self._at_once > 1:  # what it asks of the platform cannot be told apart, so it asks as its owner
-            call = Call(call.content_type, call.data, "", call.stdout, call.trace)
+            call = Call(call.content_type, call.data, "", call.stdout, call.trace, call.stream)
         self._send(self._call_id, call)
+        if job.stream is not None:
+            self._streams += 1
+            self._follow(self._call_id, job.stream)
+
+    def _follow(self, call_id: int, stream: Stream) -> None:
+        def stop(outcome: asyncio.Future[Outcome]) -> None:
+            if call_id in self._jobs:  # it was not the worker that ended the call
+                self._send(call_id, Stop())
+
+        stream.begin(lambda size: self._send(call_id, More(size)))
+        stream.outcome.add_done_callback(stop)
 
     def look(self, now: float) -> None:
         """Answer the calls that have run out of time, and end a worker that does not come back from one."""
@@ -241,7 +258,8 @@ class Worker(asyncio.Protocol):
                 job.settle(_too_late(job))
         oldest = next(iter(self._jobs.values()), None)
         least = LEAST_BATCH_SECONDS if self._at_once > 1 else LEAST_SECONDS
-        if oldest and now >= oldest.deadline and now - self._turn >= least:
+        grace = least if oldest and oldest.stream else 0.0  # it was told to stop
+        if oldest and now >= oldest.deadline + grace and now - self._turn >= least:
             self.kill(f"the algorithm did not answer within {oldest.timeout:g} seconds")
 
     def unbegun(self) -> list[Job]:
@@ -334,10 +352,16 @@ class Worker(asyncio.Protocol):
 
     def _receive(self, call_id: int, message: Message) -> None:
         match message:
+            case Item() if (job := self._jobs.get(call_id)) and job.stream:
+                self._turn = self._loop.time()
+                job.stream.put(message)
             case Answer() | Failure() if job := self._jobs.pop(call_id, None):
                 self.answered += 1
                 self._turn = self._quiet_since = self._loop.time()
-                self._usual += (message.duration - self._usual) / 8
+                if job.stream is None:
+                    self._usual += (message.duration - self._usual) / 8
+                else:
+                    self._streams -= 1
                 job.settle(message)
                 if not self._jobs and self.state is ReplicaState.BUSY:
                     self._advance(ReplicaState.READY)

@@ -7,7 +7,7 @@ import math
 import os
 import platform
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from numbers import Real
@@ -197,14 +197,39 @@ class Algorithm:
             Reference(self._name, version), body, content_type=kind, timeout=timeout, stdout=stdout
         )
         if result.error is not None:
-            said = {name: printable(str(text)) for name, text in result.error.items() if text is not None}
-            raise CallFailed(
-                self.name,
-                said.get("error_type", "AlgorithmError"),
-                said.get("message", ""),
-                stacktrace=said.get("stacktrace", ""),
-            )
+            raise self._failed(result.error)
         return answer(result)
+
+    def stream(self, input: Any, *, version: str | None = None, timeout: float = 300.0) -> Iterator[Any]:
+        """Call the algorithm, and take what it generates item by item. Leaving the loop ends the call.
+
+        Args:
+            input: Text, bytes, or anything that JSON can hold.
+            version: `0.1.0`, `0.1.*`, `latest` ...; what is live by default.
+            timeout: Seconds that the algorithm may take, for all items together.
+
+        Yields:
+            Each item; of an algorithm that does not generate, its one result.
+
+        Raises:
+            CallFailed: The algorithm failed; this is its own error.
+            ConfigError: The input is nothing that can be sent.
+        """
+        body, kind = _body(input)
+        result = yield from self._wire.generate(
+            Reference(self._name, version), body, content_type=kind, timeout=timeout
+        )
+        if result.error is not None:
+            raise self._failed(result.error)
+
+    def _failed(self, error: Mapping[str, Any]) -> CallFailed:
+        said = {name: printable(str(text)) for name, text in error.items() if text is not None}
+        return CallFailed(
+            self.name,
+            said.get("error_type", "AlgorithmError"),
+            said.get("message", ""),
+            stacktrace=said.get("stacktrace", ""),
+        )
 
     def __call__(self, input: Any) -> Any:
         """Call what is live.

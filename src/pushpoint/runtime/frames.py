@@ -4,10 +4,10 @@
 kind: 1 byte | call id: 4 bytes | size of the head: 4 bytes | size of the data: 4 bytes | head | data
 ```
 
-The head is a JSON object, but for the two kinds that come with every call: `Call` has its content type (1 byte, the
-place in `TYPES`), whether to capture the output (1 byte), the size of the token (2 bytes), the token and the trace;
-`Answer` has its content type, whether there is output (1 byte), the size of its batch (2 bytes), its
-duration (8 bytes, a float) and the output.
+The head is a JSON object, but for the kinds that come with every call: `Call` has its content type (1 byte, the place
+in `TYPES`), what is asked for (1 byte: 1 for the output, 2 for a stream, 3 for both), the size of the token (2 bytes),
+the token and the trace; `Answer` has its content type, whether there is output (1 byte), the size of its batch
+(2 bytes), its duration (8 bytes, a float) and the output; `Item` has its content type.
 
 Numbers are big-endian. Sizes are checked before anything is kept, so garbage is a `ProtocolError` and never memory.
 Many calls may be under way; the id says which one a frame belongs to (0: none). Nothing is ever unpickled.
@@ -21,7 +21,7 @@ import struct
 from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 from pushpoint.runtime import messages
-from pushpoint.runtime.messages import Answer, Call, Failure, Hello, Message, Ping, Pong, Ready
+from pushpoint.runtime.messages import Answer, Call, Failure, Hello, Item, Message, More, Ping, Pong, Ready, Stop
 
 HEADER = struct.Struct("!BIII")
 HEAD_LIMIT = 8 << 20
@@ -35,7 +35,18 @@ TYPES = ("json", "text", "binary", "void")
 
 _CALL, _ANSWER = struct.Struct("!BBH"), struct.Struct("!BBHd")
 _CODES = {name: code for code, name in enumerate(TYPES)}
-_KINDS: Dict[type, int] = {Hello: 1, Ready: 2, Call: 3, Answer: 4, Failure: 5, Ping: 6, Pong: 7}
+_KINDS: Dict[type, int] = {
+    Hello: 1,
+    Ready: 2,
+    Call: 3,
+    Answer: 4,
+    Failure: 5,
+    Ping: 6,
+    Pong: 7,
+    Item: 8,
+    More: 9,
+    Stop: 10,
+}
 _CLASSES = {kind: cls for cls, kind in _KINDS.items()}
 
 
@@ -55,12 +66,15 @@ def encode(call_id: int, message: Message) -> bytes:
     data, head = b"", b""
     if isinstance(message, Call):
         data, token = message.data, message.token.encode()
-        head = _CALL.pack(_CODES[message.content_type], message.stdout, len(token)) + token + message.trace.encode()
+        asked = message.stdout | message.stream << 1
+        head = _CALL.pack(_CODES[message.content_type], asked, len(token)) + token + message.trace.encode()
     elif isinstance(message, Answer):
         data, output = message.data, message.stdout
         head = _ANSWER.pack(_CODES[message.content_type], output is not None, message.batch, message.duration)
         if output is not None:
             head += output.encode()
+    elif isinstance(message, Item):
+        data, head = message.data, bytes((_CODES[message.content_type],))
     else:
         fields: Mapping[str, Any] = vars(message)
         if isinstance(message, Ready):
@@ -120,6 +134,10 @@ def _message(cls: type, head: bytes, data: bytes) -> Message:
         return _call(head, data)
     if cls is Answer:
         return _answer(head, data)
+    if cls is Item:
+        if len(head) != 1 or head[0] >= len(TYPES):
+            raise ProtocolError("the head of an item is not a content type")
+        return Item(TYPES[head[0]], data)
     if data:
         raise ProtocolError("a {} carries no data".format(cls.__name__))
     try:
@@ -143,14 +161,18 @@ def _message(cls: type, head: bytes, data: bytes) -> Message:
         )
     if cls is Hello:
         return Hello(read.text("token"), read.texts("variables"))
-    return Ping() if cls is Ping else Pong()
+    if cls is More:
+        return More(read.count("size", HEAD_LIMIT + DATA_LIMIT))
+    simple: Dict[type, Message] = {Ping: Ping(), Pong: Pong(), Stop: Stop()}
+    return simple[cls]
 
 
 def _call(head: bytes, data: bytes) -> Call:
     try:
-        code, stdout, size = _CALL.unpack_from(head)
+        code, asked, size = _CALL.unpack_from(head)
         rest = head[_CALL.size :]
-        return Call(TYPES[code], data, rest[:size].decode(), _truth(stdout), rest[size:].decode())
+        stream = _truth(asked >> 1)
+        return Call(TYPES[code], data, rest[:size].decode(), bool(asked & 1), rest[size:].decode(), stream)
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise ProtocolError("the head of a call is not in order ({})".format(error))
 
@@ -208,10 +230,10 @@ class _Fields:
     def seconds(self, name: str) -> float:
         return _seconds(self._fields.get(name), name)
 
-    def count(self, name: str) -> int:
+    def count(self, name: str, most: int = MOST_AT_ONCE) -> int:
         value = self._fields.get(name)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MOST_AT_ONCE:
-            raise ProtocolError("`{}` is not a number from 1 to {}".format(name, MOST_AT_ONCE))
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
+            raise ProtocolError("`{}` is not a number from 1 to {}".format(name, most))
         return value
 
     def failure(self) -> Failure:

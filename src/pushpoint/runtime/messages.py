@@ -12,6 +12,9 @@ STDOUT_LIMIT = 1 << 20
 """Bytes of output that an answer holds."""
 CAPTURE = ".stdout"
 """File in a worker's scratch folder that has the output of the call under way, if it was asked for."""
+WINDOW, ITEM_COST = 1 << 18, 1 << 8
+"""Bytes of one stream that may be under way from a worker to a caller, and what each item takes of them beside its own.
+An item is sent when some of the window is left, so a large one may exceed it, once."""
 
 ERROR_TYPES = frozenset(
     {
@@ -89,6 +92,7 @@ class Call:
         token: Credential for calls the algorithm makes on the caller's behalf; none where it takes many at a time.
         stdout: Whether the answer shall hold what was printed.
         trace: The caller's W3C `traceparent`.
+        stream: Whether the caller takes one item after the other; else what is generated is one list.
     """
 
     content_type: str
@@ -96,6 +100,41 @@ class Call:
     token: str = ""
     stdout: bool = False
     trace: str = ""
+    stream: bool = False
+
+
+@dataclass(frozen=True)
+class Item:
+    """One of the things that `apply` generates; an answer or a failure comes after the last one.
+
+    Attributes:
+        content_type: `text`, `json` or `binary`.
+        data: UTF-8 text, JSON or plain bytes.
+    """
+
+    content_type: str
+    data: bytes
+
+    @property
+    def cost(self) -> int:
+        """Bytes that it takes of the window of its stream; empty ones take some as well."""
+        return len(self.data) + ITEM_COST
+
+
+@dataclass(frozen=True)
+class More:
+    """The caller has taken items of a stream, so there may be more.
+
+    Attributes:
+        size: Their cost together, in bytes.
+    """
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Nobody waits for this stream any more."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +142,7 @@ class Answer:
     """What `apply` returned.
 
     Attributes:
-        content_type: `text`, `json`, `binary`; `void` for nothing at all.
+        content_type: `text`, `json`, `binary`; `void` for nothing at all, which is how a stream ends.
         data: UTF-8 text, JSON or plain bytes.
         duration: Seconds spent in `apply`.
         stdout: What was printed meanwhile, if it was asked for.
@@ -146,5 +185,5 @@ class Pong:
     """Yes."""
 
 
-Message = Union[Hello, Ready, Call, Answer, Failure, Ping, Pong]
+Message = Union[Hello, Ready, Call, Item, More, Stop, Answer, Failure, Ping, Pong]
 Outcome = Union[Answer, Failure]

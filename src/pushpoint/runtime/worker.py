@@ -1,9 +1,9 @@
 """One worker: verify the model, import the algorithm, load it, say ready, answer until the end of the input.
 
 Calls are answered in the main thread: one after the other, or those that are waiting together where the algorithm has
-`apply_batch`, or side by side where `apply` is asynchronous. Whatever the algorithm raises is an answer. Files 1 and 2
-are the algorithm's own: its output goes to its log. Code that serves by itself (`pipe.py`) keeps the main thread
-instead, and another one passes its calls on.
+`apply_batch`, or side by side where `apply` is asynchronous; or in threads, where a plain `apply` asks for them.
+Whatever the algorithm raises is an answer. Files 1 and 2 are the algorithm's own: its output goes to its log. Code that
+serves by itself (`pipe.py`) keeps the main thread instead, and another one passes its calls on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import importlib
 import inspect
 import json
 import os
+import queue
 import select
 import socket
 import sys
@@ -21,11 +22,23 @@ import threading
 import time
 import traceback
 import types
-from typing import Any, Awaitable, Callable, Deque, Dict, Iterator, List, NoReturn, Optional, Set, Tuple
+from typing import Any, Callable, Deque, Dict, Iterator, List, NoReturn, Optional, Tuple
 
-from pushpoint.runtime import batching, frames, messages, model, pipe, verify
+from pushpoint.runtime import batching, frames, messages, model, pipe, streaming, values, verify
 from pushpoint.runtime.forward import Forwarder
-from pushpoint.runtime.messages import Answer, Call, Failure, Hello, Message, Outcome, Ping, Pong, Ready
+from pushpoint.runtime.messages import (
+    Answer,
+    Call,
+    Failure,
+    Hello,
+    Message,
+    More,
+    Outcome,
+    Ping,
+    Pong,
+    Ready,
+    Stop,
+)
 from pushpoint.runtime.pipe import Refused
 
 TEXT_LIMIT = 1 << 16
@@ -34,8 +47,8 @@ AT_ONCE = 100
 GRACE = 3.0
 """Seconds between the end of the input and the end of a worker that does not end by itself."""
 
-Answering = Callable[[Call], Tuple[str, bytes]]
-"""Content type and body that a call is answered with."""
+Answering = Callable[[int, Call], Tuple[str, bytes]]
+"""Content type and body that a call is answered with, after the items of its stream."""
 
 
 def main() -> None:
@@ -59,11 +72,11 @@ def main() -> None:
                 forwarder.token, forwarder.trace = call.token, call.trace
                 if call.trace:
                     os.environ["TRACEPARENT"] = call.trace
-                outcome = _answer(answering, call, capture)
+                outcome = _answer(answering, call_id, call, capture)
                 if call.trace:
                     os.environ.pop("TRACEPARENT", None)
                 forwarder.token, forwarder.trace = hello.token, ""
-                channel.send((call_id, outcome))
+                channel.answer((call_id, outcome))
 
     def pass_on() -> None:
         try:
@@ -72,7 +85,7 @@ def main() -> None:
             channel.send((0, Ready(time.perf_counter() - started, _failure(error, started))))
             _end()
         channel.send((0, Ready(time.perf_counter() - started)))
-        one_by_one(lambda call: _output(*served.ask(call.content_type, _input(call))))
+        one_by_one(lambda _, call: values.write(*served.ask(call.content_type, values.read(call))))
         served.end()
 
     served = pipe.Pipe(settings["scratch"], lambda: threading.Thread(target=pass_on, daemon=True).start())
@@ -89,23 +102,33 @@ def main() -> None:
     if batches:
         channel.send((0, Ready(took, None, batches.size, True)))
         _together(channel, batches, capture)
-    elif inspect.iscoroutinefunction(apply):
+    elif inspect.iscoroutinefunction(apply) or inspect.isasyncgenfunction(apply):
         channel.send((0, Ready(took, None, batching.limit(module, "max_concurrency", AT_ONCE))))
         import asyncio
 
         asyncio.run(_side_by_side(channel, apply))
     else:
-        channel.send((0, Ready(took)))
-        one_by_one(lambda call: _output(None, apply(_input(call))))
+        at_once = batching.limit(module, "max_concurrency", 1)
+        channel.send((0, Ready(took, None, at_once)))
+        if at_once > 1:
+            _in_threads(channel, _plainly(channel, apply, channel.windows.wait), at_once)
+        else:
+            one_by_one(_plainly(channel, apply, channel.heed))
 
 
 class Channel:
-    """The worker's end of the socket. It is read by the thread that answers, so that no call is handed over."""
+    """The worker's end of the socket. It is read by the thread that answers, so that no call is handed over.
+
+    Attributes:
+        windows: How much the platform takes of each stream.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.set_inheritable(False)
         self._decoder, self._ended = frames.Decoder(), False
+        self._sending = threading.Lock()
+        self.windows = streaming.Windows()
         self._hello: Optional[Hello] = None
         self._calls: "Deque[Tuple[int, Call]]" = collections.deque()
         self._arrived = select.poll()
@@ -162,9 +185,22 @@ class Channel:
                 self.send((call_id, Pong()))
             elif isinstance(message, Call):
                 self._calls.append((call_id, message))
+                if message.stream:
+                    self.windows.open(call_id)
+            elif isinstance(message, More):
+                self.windows.widen(call_id, message.size)
+            elif isinstance(message, Stop):
+                self.windows.close(call_id)
             elif isinstance(message, Hello):
                 self._hello = message
+        if self._ended:
+            self.windows.close()
         return not self._ended
+
+    def heed(self, call_id: int) -> None:
+        """Read what has arrived, in the middle of a stream; wait for it where the stream has to."""
+        if self.wait(0) or self.windows.is_full(call_id):
+            self.read()
 
     def take(self, most: int = frames.MOST_AT_ONCE) -> "List[Tuple[int, Call]]":
         """Take calls that were read.
@@ -176,7 +212,15 @@ class Channel:
 
     def send(self, *numbered: "Tuple[int, Message]") -> None:
         """Send messages, each whole, under the ids of their calls."""
-        self._socket.sendall(b"".join(_frame(call_id, message) for call_id, message in numbered))
+        data = b"".join(_frame(call_id, message) for call_id, message in numbered)
+        with self._sending:
+            self._socket.sendall(data)
+
+    def answer(self, *numbered: "Tuple[int, Outcome]") -> None:
+        """Send outcomes, the last messages of their calls."""
+        self.send(*numbered)
+        for call_id, _ in numbered:
+            self.windows.forget(call_id)
 
     def _receive(self) -> "List[Tuple[int, Message]]":
         try:
@@ -273,10 +317,11 @@ def _together(channel: Channel, batches: batching.Batching, capture: str) -> Non
         while len(calls) < expected and channel.wait(max(until - time.monotonic(), 0)) and channel.read():
             calls += channel.take(batches.size - len(calls))
         expected = len(calls)
-        channel.send(*_answer_batch(batches, [one for one in calls if not one[1].stdout]))
+        channel.answer(*_answer_batch(batches, [one for one in calls if not one[1].stdout]))
         for call_id, call in calls:
             if call.stdout:  # it would hold what the others print
-                channel.send((call_id, _answer(lambda call: _output(None, _alone(batches, call)), call, capture)))
+                alone: Answering = lambda _, call: values.write(_alone(batches, call))  # noqa: E731
+                channel.answer((call_id, _answer(alone, call_id, call, capture)))
 
 
 def _answer_batch(batches: batching.Batching, calls: "List[Tuple[int, Call]]") -> "List[Tuple[int, Outcome]]":
@@ -285,7 +330,7 @@ def _answer_batch(batches: batching.Batching, calls: "List[Tuple[int, Call]]") -
     ids, inputs = [], []
     for call_id, call in calls:
         try:
-            inputs.append(_input(call))
+            inputs.append(values.read(call))
             ids.append(call_id)
         except Refused as error:
             found.append((call_id, _failure(error, started)))
@@ -298,7 +343,7 @@ def _answer_batch(batches: batching.Batching, calls: "List[Tuple[int, Call]]") -
 
 
 def _alone(batches: batching.Batching, call: Call) -> Any:
-    (output,) = batches.run([_input(call)])
+    (output,) = batches.run([values.read(call)])
     if isinstance(output, BaseException):
         raise output
     return output
@@ -308,87 +353,106 @@ def _outcome(output: Any, started: float, batch: int = 0) -> Outcome:
     try:
         if isinstance(output, BaseException):
             raise output
-        return Answer(*_output(None, output), time.perf_counter() - started, None, batch)
+        return Answer(*values.write(output), time.perf_counter() - started, None, batch)
     except BaseException as error:
         return _failure(error, started)
 
 
-async def _side_by_side(channel: Channel, apply: "Callable[[Any], Awaitable[Any]]") -> None:
+def _plainly(channel: Channel, apply: "Callable[[Any], Any]", heed: "Callable[[int], None]") -> Answering:
+    def answer(call_id: int, call: Call) -> "Tuple[str, bytes]":
+        if call.stream and not channel.windows.is_open(call_id):
+            return streaming.VOID  # its caller has gone before its turn
+        result = apply(values.read(call))
+        if not streaming.is_stream(result):
+            return values.write(result)
+        if not call.stream:
+            return streaming.collect(result)
+        streaming.pump(result, call_id, channel.windows, heed, lambda item: channel.send((call_id, item)))
+        return streaming.VOID
+
+    return answer
+
+
+def _in_threads(channel: Channel, answering: Answering, count: int) -> None:
+    waiting: "queue.SimpleQueue[Tuple[int, Call]]" = queue.SimpleQueue()
+
+    def work() -> None:
+        while True:
+            call_id, call = waiting.get()
+            started = time.perf_counter()
+            try:
+                content_type, data = answering(call_id, call)
+            except BaseException as error:
+                outcome: Outcome = _failure(error, started)
+            else:
+                outcome = Answer(content_type, data, time.perf_counter() - started)
+            channel.answer((call_id, outcome))
+
+    for number in range(count):
+        threading.Thread(target=work, name="apply-{}".format(number), daemon=True).start()
+    while channel.more():
+        for one in channel.take():
+            waiting.put(one)
+    _flush()
+    _end()
+
+
+async def _side_by_side(channel: Channel, apply: "Callable[[Any], Any]") -> None:
     import asyncio  # some megabytes, for those who use it
 
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    running: "Set[asyncio.Task[None]]" = set()
+    loop, ended, changed = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    running: "Dict[int, asyncio.Task[None]]" = {}
+
+    async def written(call_id: int, call: Call) -> "Tuple[str, bytes]":
+        result = apply(values.read(call))
+        if not streaming.is_async_stream(result):
+            result = await result
+        if not (streaming.is_async_stream(result) or streaming.is_stream(result)):
+            return values.write(result)
+        if not call.stream:
+            return await streaming.collect_async(result)
+        send: streaming.Send = lambda item: channel.send((call_id, item))  # noqa: E731
+        await streaming.pump_async(result, call_id, channel.windows, changed.wait, send)
+        return streaming.VOID
 
     async def answer(call_id: int, call: Call) -> None:
         started = time.perf_counter()
         try:
-            output = await apply(_input(call))
+            content_type, data = await written(call_id, call)
         except BaseException as error:
-            output = error
-        channel.send((call_id, _outcome(output, started)))
+            outcome: Outcome = _failure(error, started)
+        else:
+            outcome = Answer(content_type, data, time.perf_counter() - started)
+        channel.answer((call_id, outcome))
+        del running[call_id]
+
+    def stop(call_id: int) -> None:
+        if call_id in running:
+            running[call_id].cancel()
 
     def read() -> None:
         if not channel.read():
             loop.remove_reader(channel)
             ended.set()
+        changed.set()  # wakes those that wait now
+        changed.clear()
         for call_id, call in channel.take():
-            task = loop.create_task(answer(call_id, call))
-            running.add(task)
-            task.add_done_callback(running.discard)
+            running[call_id] = loop.create_task(answer(call_id, call))
 
+    channel.windows.on_close = stop
     loop.add_reader(channel, read)
     await ended.wait()
 
 
-def _answer(answering: Answering, call: Call, capture: str) -> Outcome:
+def _answer(answering: Answering, call_id: int, call: Call, capture: str) -> Outcome:
     output: List[str] = []
     started = time.perf_counter()
     try:
         with _captured(output, capture) if call.stdout else contextlib.nullcontext():
-            content_type, data = answering(call)
+            content_type, data = answering(call_id, call)
     except BaseException as error:
         return _failure(error, started, stdout=output[0] if output else None)
     return Answer(content_type, data, time.perf_counter() - started, output[0] if output else None)
-
-
-def _input(call: Call) -> Any:
-    if call.content_type == "binary":
-        return call.data
-    try:
-        return json.loads(call.data) if call.content_type == "json" else call.data.decode()
-    except (ValueError, RecursionError) as error:
-        kind = "JSON" if call.content_type == "json" else "UTF-8 text"
-        raise Refused("ParsingError", "the input is not {}: {}".format(kind, error))
-
-
-def _output(content_type: Optional[str], result: Any) -> "Tuple[str, bytes]":
-    if isinstance(result, str) and content_type != "json":
-        try:
-            return "text", result.encode()
-        except UnicodeEncodeError as error:
-            raise Refused("AlgorithmError", "apply returned a string that UTF-8 cannot hold: {}".format(error))
-    if isinstance(result, (bytes, bytearray)):
-        return "binary", bytes(result)
-    # None is JSON's null: every client reads that as its own nothing, and it is what the old platform's runner sent.
-    try:
-        return "json", _encode(result).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise Refused(
-            "AlgorithmError",
-            "apply returned something JSON cannot hold ({}); return text, bytes, or numbers, strings, lists and "
-            "dicts".format(error),
-        )
-
-
-def _plain(value: Any) -> Any:
-    for method in ("tolist", "item"):  # arrays and scalars of numpy, and what behaves like them
-        convert = getattr(value, method, None)
-        if callable(convert):
-            return convert()
-    raise TypeError("a value of the class {}".format(type(value).__name__))
-
-
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode
 
 
 def _failure(error: BaseException, started: float, *, kind: str = "", stdout: Optional[str] = None) -> Failure:
@@ -420,7 +484,7 @@ def _quietly(read: Callable[[], Any]) -> Any:
 
 def _stack(error: BaseException) -> str:
     frame = error.__traceback__
-    ours = (__file__, pipe.__file__, importlib.__file__)
+    ours = (__file__, pipe.__file__, streaming.__file__, importlib.__file__)
     while frame is not None and (
         frame.tb_frame.f_code.co_filename in ours or frame.tb_frame.f_code.co_filename.startswith("<frozen importlib")
     ):

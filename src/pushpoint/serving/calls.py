@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from pushpoint.engines.streams import Stream
 from pushpoint.errors import Overloaded, Unavailable
 from pushpoint.names import Reference
 from pushpoint.records import Actor
@@ -17,7 +18,14 @@ _TRIES = 3
 
 
 async def call(
-    services: Services, actor: Actor, reference: Reference, request: Call, *, timeout: float, request_id: str
+    services: Services,
+    actor: Actor,
+    reference: Reference,
+    request: Call,
+    *,
+    timeout: float,
+    request_id: str,
+    stream: Stream | None = None,
 ) -> tuple[Outcome, Target]:
     """Call an algorithm as the actor.
 
@@ -28,6 +36,7 @@ async def call(
         request: The input; its token is made here.
         timeout: Seconds; the start of a pool that is not running has as many to itself.
         request_id: What the call's own requests are known by.
+        stream: Where the items go, if they are to come one by one; it learns what gives them.
 
     Returns:
         The answer or the failure, and what gave it.
@@ -50,9 +59,11 @@ async def call(
         if (waiting := pool.waiting) >= services.limits.queue:
             raise Overloaded(f"algo://{target.algorithm.name} has {waiting} calls waiting; call again", retry_after=1)
         with services.tokens.during(actor, target.algorithm, session=request_id) as token:
-            addressed = Call(request.content_type, request.data, token, request.stdout, request.trace)
+            addressed = Call(request.content_type, request.data, token, request.stdout, request.trace, bool(stream))
+            if stream:
+                stream.lineage = target.lineage
             try:
-                return await pool.call(addressed, timeout=timeout), target
+                return await pool.call(addressed, timeout, stream), target
             except Unavailable:
                 continue  # drained between the look and the call: look again
     raise Unavailable(f"algo://{reference.algorithm} is being switched; call again", retry_after=1)

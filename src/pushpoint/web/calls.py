@@ -13,7 +13,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import cast
 from uuid import UUID, uuid4
 
@@ -21,6 +21,7 @@ import structlog
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from pushpoint import wire
+from pushpoint.engines.streams import Stream
 from pushpoint.errors import InvalidRequest
 from pushpoint.names import Reference, decode_path, reference
 from pushpoint.records import Actor, FailedCall
@@ -29,7 +30,7 @@ from pushpoint.runtime.messages import Answer, Call, Failure, Outcome
 from pushpoint.serving import Services
 from pushpoint.serving import calls as serving
 from pushpoint.serving.lookups import Target
-from pushpoint.web import guards, protocol, raw
+from pushpoint.web import guards, items, protocol, raw
 
 DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 300.0, 3000.0
 
@@ -91,10 +92,10 @@ def application(services: Services) -> ASGIApp:
             trace=trace if _TRACE.fullmatch(trace) else "",
         )
 
-        async def answered() -> tuple[Outcome, Target]:
+        async def answered(stream: Stream | None = None) -> tuple[Outcome, Target]:
             began = time.perf_counter()
             outcome, target = await serving.call(
-                services, actor, asked, request, timeout=timeout, request_id=request_id
+                services, actor, asked, request, timeout=timeout, request_id=request_id, stream=stream
             )
             if isinstance(outcome, Answer) and outcome.content_type == "json" and not wire.is_json(outcome.data):
                 why = "the result holds text that JSON cannot: half a surrogate pair, or something odder"
@@ -123,6 +124,18 @@ def application(services: Services) -> ASGIApp:
             await raw.answer(send, 200, _JSON, wire.encode({"async": "void", "request_id": request_id}))
             return
         with services.limits.slot(actor):
+            if form := items.form(raw.header(scope, b"accept") or ""):
+                await items.answer(
+                    scope,
+                    receive,
+                    send,
+                    answered,
+                    form=form,
+                    headers={"x-request-id": request_id},
+                    largest=services.limits.output,
+                    shown=partial(_for, actor),
+                )
+                return
             outcome, target = await answered()
         headers = {**target.lineage, "x-request-id": request_id}
         outcome = _for(actor, target, outcome)

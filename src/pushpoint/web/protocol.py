@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from pushpoint.web import raw
 
-_AT_ONCE = "pushpoint.at_once"
+_AT_ONCE, _BREAK_OFF = "pushpoint.at_once", "pushpoint.break_off"
 _STATUS = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n" for one in HTTPStatus}
 _LAST = "content-length: {}\r\nconnection: close\r\n"
 
@@ -27,7 +27,8 @@ class Protocol(HttpToolsProtocol):
     """A connection."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: object) -> None:
-        cycle.scope["extensions"] = {_AT_ONCE: partial(_write, cycle)}  # type: ignore[dict-item]
+        extensions = {_AT_ONCE: partial(_write, cycle), _BREAK_OFF: partial(_break_off, cycle)}
+        cycle.scope["extensions"] = extensions  # type: ignore[typeddict-item]
         super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
 
 
@@ -38,6 +39,27 @@ async def answer(scope: HTTPScope, send: Send, status: int, headers: Mapping[str
         write(status, headers, body)
     else:
         await raw.answer(send, status, headers, body)
+
+
+def break_off(scope: HTTPScope) -> None:
+    """Close the connection after what was sent, so that nobody takes an answer for whole."""
+    close = cast("Callable[[], None] | None", (scope.get("extensions") or {}).get(_BREAK_OFF))
+    if close:
+        close()
+
+
+def without_writing(scope: HTTPScope) -> dict[str, object]:
+    """Keep the other extensions, for those who want to see every message of an answer.
+
+    Returns:
+        The extensions.
+    """
+    return {name: value for name, value in (scope.get("extensions") or {}).items() if name != _AT_ONCE}
+
+
+def _break_off(cycle: RequestResponseCycle) -> None:
+    cycle.disconnected = True  # else uvicorn takes an answer without an end for a bug of ours
+    cycle.transport.close()
 
 
 def _write(cycle: RequestResponseCycle, status: int, headers: Mapping[str, str], body: bytes) -> None:

@@ -8,7 +8,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from pushpoint.serving import Services
 from pushpoint.serving.tracing import TRACEPARENT, TRACESTATE, Tracing
-from pushpoint.web import raw, refusals
+from pushpoint.web import items, protocol, raw, refusals
 
 NAME = "POST /v1/algo/{owner}/{name}"
 _CONTEXT = (TRACEPARENT, TRACESTATE)
@@ -53,16 +53,17 @@ def _traced(tracing: Tracing, inner: ASGIApp) -> ASGIApp:
                 for name, value in message["headers"]:
                     if called := ATTRIBUTES.get(name):
                         span.set_attribute(called, value.decode("latin-1"))
-            elif message["type"] == "http.response.body" and (
-                status >= 400 or (message["body"].startswith(_FAILED) and not is_bare)
-            ):
-                span.set_attribute("error.type", refusals.error_type(message["body"]) or str(status))
-                span.set_status(StatusCode.ERROR)
+            elif message["type"] == "http.response.body":
+                body = message["body"].removeprefix(items.ERROR_EVENT)
+                if status >= 400 or (body.startswith(_FAILED) and not is_bare):
+                    span.set_attribute("error.type", refusals.error_type(body) or str(status))
+                    span.set_status(StatusCode.ERROR)
             await send(message)
 
         try:
-            # without the server's extensions: the answer comes through here
-            await inner(cast("Scope", {**scope, "headers": headers, "extensions": None}), receive, watching)
+            # without the server's way to write at once: the answer comes through here
+            extensions = protocol.without_writing(scope)
+            await inner(cast("Scope", {**scope, "headers": headers, "extensions": extensions}), receive, watching)
         finally:
             span.end()
 

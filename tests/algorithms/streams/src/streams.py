@@ -1,0 +1,35 @@
+"""Generates what it is told to, and counts what was closed before its end."""
+
+import os
+import time
+
+CLOSED = []
+
+
+def apply(input):
+    if input == "closed":
+        return CLOSED
+    if input == "not a generator":
+        return {"one": 1}
+    return generate(**input)
+
+
+def generate(count=3, size=0, pause=0.0, fail=None, item=None, stay=False):
+    number = 0
+    try:
+        print("begun")
+        while number < count:
+            if number == fail:
+                if item == "die":
+                    os._exit(9)
+                if item == "odd":
+                    yield object()
+                raise ValueError(f"no more than {number}")
+            yield [b"\x00", "text", {"number": number}][number % 3] if item == "mixed" else "x" * size or number
+            number += 1
+            time.sleep(pause)
+    except GeneratorExit:
+        CLOSED.append(number)
+        if stay:
+            yield "I am still here"
+        raise
