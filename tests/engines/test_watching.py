@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,3 +96,26 @@ def test_looking_is_cheap() -> None:
     for _ in range(20):
         watching.memory(watching.descendants(os.getpid()), mmap.PAGESIZE << 40)
     assert time.monotonic() - started < 5
+
+
+def test_a_look_is_over_when_its_worker_is_gone(tmp_path: Path) -> None:
+    looking, seen = threading.Event(), threading.Event()
+
+    class Slow(Watch):
+        def exceeded(self, pid: int) -> str:
+            looking.set()
+            assert seen.wait(20)
+            return ""
+
+    async def watched() -> None:
+        watch = Slow(WorkerLimits(), NO_GROUPS.make("w", WorkerLimits()), [tmp_path])
+        watch.begin(os.getpid(), print)
+        await asyncio.to_thread(looking.wait, 20)
+        await watch.end()
+        waiting = asyncio.create_task(watch.looked())
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        seen.set()
+        await asyncio.wait_for(waiting, 20)
+
+    asyncio.run(watched())

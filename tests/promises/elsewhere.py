@@ -23,8 +23,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from cryptography import x509
@@ -52,6 +54,8 @@ PRIVATE = [
     ),
     *("2002:7f00:1::", "2001::1", "fec0::1", "::127.0.0.1", "::ffff:0:7f00:1"),
 ]
+ASKERS = ("ann/one", "ann/two", "ann/three", "ann/four")
+"""Algorithms that are built from addresses at the same time."""
 PORTS = (22, 25, 80, 443, 2375, 3000, 5432, 6379, 8080, 8443, 9418)
 
 
@@ -256,9 +260,9 @@ def hosts() -> list[str]:
     return found
 
 
-def ask_for(platform: Platform, url: str) -> list[Answer]:
+def ask_for(platform: Platform, algorithm: str, url: str) -> list[Answer]:
     """Have the platform build from an address, wherever that is asked for."""
-    path = "/v1/algorithms/ann/fetched"
+    path = f"/v1/algorithms/{algorithm}"
     body = json.dumps({"url": url, "branch": "main"}).encode()
     found = [ask(platform, "PUT", f"{path}/source", body, headers=JSON)]
     if found[0].status == 200:
@@ -268,16 +272,16 @@ def ask_for(platform: Platform, url: str) -> list[Answer]:
     return found
 
 
-def identify(platform: Platform, issuer: str) -> list[Answer]:
+def identify(platform: Platform, algorithm: str, issuer: str) -> list[Answer]:
     """Have the platform ask an issuer for its keys."""
     body = json.dumps({"repository": "acme/x", "issuer": issuer}).encode()
-    found = [ask(platform, "POST", "/v1/algorithms/ann/fetched/publishers", body, headers=JSON)]
+    found = [ask(platform, "POST", f"/v1/algorithms/{algorithm}/publishers", body, headers=JSON)]
     parts = [{"alg": "RS256", "kid": "k", "typ": "JWT"}, {"iss": issuer}, "x"]
     token = ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts)
-    wanted = json.dumps({"token": token, "algorithm": "ann/fetched"}).encode()
+    wanted = json.dumps({"token": token, "algorithm": algorithm}).encode()
     found.append(ask(platform, "POST", "/v1/keys/exchange", wanted, key=None, headers=JSON))
     if found[0].status == 201:  # an algorithm has only so many
-        found.append(ask(platform, "DELETE", f"/v1/algorithms/ann/fetched/publishers/{found[0].json['id']}"))
+        found.append(ask(platform, "DELETE", f"/v1/algorithms/{algorithm}/publishers/{found[0].json['id']}"))
     return found
 
 
@@ -301,41 +305,52 @@ def detours() -> list[str]:
 
 
 def try_all(platform: Platform, resolver: Resolver, world: World) -> Counter[str]:
-    """Ask for everything; return how often for what."""
-    tried: Counter[str] = Counter()
+    """Ask for everything, several things at once; return how often for what."""
     public, other = ["93.184.216.34"], [["127.0.0.1"], ["169.254.169.254"], ["10.0.0.1"], ["fd00:ec2::254"], ["::1"]]
     resolver.answers["good.example"], resolver.answers["inner.good.example"] = [public], [["127.0.0.1"]]
-
-    def note(what: str, answers: list[Answer]) -> None:
-        tried[what] += 1
-        assert all(answer.status < 500 or answer.status == 503 for answer in answers), (what, answers)
+    questions: list[tuple[str, Callable[[Platform, str, str], list[Answer]], str]] = []
 
     schemes = itertools.cycle(["https://{}", "http://{}", "https://{}:8443", "http://{}:6379", "git://{}", "ssh://{}"])
     for host in hosts():
         for _ in range(2):
-            note("spellings of git hosts", ask_for(platform, f"{next(schemes).format(host)}/team/code.git"))
-        note("spellings of issuers", identify(platform, f"https://{host}"))
+            questions.append(("spellings of git hosts", ask_for, f"{next(schemes).format(host)}/team/code.git"))
+        questions.append(("spellings of issuers", identify, f"https://{host}"))
 
     for number, (private, position, mixed) in enumerate(
         (private, position, mixed) for private in other for position in range(6) for mixed in (False, True)
     ):
         name = f"r{number}.good.example"
         resolver.answers[name] = [public] * position + [public + private if mixed else private, public, private]
-        note("names that change", ask_for(platform, f"https://{name}/team/code.git"))
+        questions.append(("names that change", ask_for, f"https://{name}/team/code.git"))
         name = f"i{number}.good.example"
         resolver.answers[name] = [public] * (position % 3) + [public + private if mixed else private, private]
         world.pages[f"i{number}"] = partial(_discovery, f"https://{name}/i{number}", None)
-        note("names that change", identify(platform, f"https://{name}/i{number}"))
+        questions.append(("names that change", identify, f"https://{name}/i{number}"))
 
     codes = itertools.cycle([301, 302, 303, 307, 308])
     for number, target in enumerate(detours()):
         for page, wanted in (("d", "redirections"), ("k", "keys"), ("a", "alternates"), ("b", "bundles")):
             world.pages[f"{page}{number}"] = _elsewhere(page, number, next(codes), target)
             if page in "dk":
-                note(f"{wanted} of issuers", identify(platform, f"https://good.example/{page}{number}"))
+                questions.append((f"{wanted} of issuers", identify, f"https://good.example/{page}{number}"))
             if page in "dab":
-                note(f"{wanted} of git hosts", ask_for(platform, f"https://good.example/{page}{number}/code.git"))
-    return tried
+                questions.append((f"{wanted} of git hosts", ask_for, f"https://good.example/{page}{number}/code.git"))
+
+    free: SimpleQueue[str] = SimpleQueue()  # each asker has an algorithm of its own, whose source stays what it set
+    for algorithm in ASKERS:
+        create(platform, algorithm)
+        free.put(algorithm)
+
+    def put(question: tuple[str, Callable[[Platform, str, str], list[Answer]], str]) -> str:
+        what, act, url = question
+        algorithm = free.get()
+        answers = act(platform, algorithm, url)
+        free.put(algorithm)
+        assert all(answer.status < 500 or answer.status == 503 for answer in answers), (what, answers)
+        return what
+
+    with ThreadPoolExecutor(len(ASKERS)) as threads:
+        return Counter(threads.map(put, questions))
 
 
 def _elsewhere(page: str, number: int, code: int, target: str) -> Page:
@@ -395,7 +410,6 @@ def main(folder: Path) -> None:
     listening = len(world.connections)
     platform = start_platform(folder / "home")
     try:
-        create(platform, "ann/fetched")
         world.connections.clear()
         tried = try_all(platform, resolver, world)
     finally:

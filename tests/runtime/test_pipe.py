@@ -45,3 +45,21 @@ def test_a_file_is_the_program_only_where_it_serves_as_one(
         [sys.executable, "-B", "-c", PROGRAM], cwd=tmp_path, env={"PYTHONPATH": path}, capture_output=True, text=True
     )
     assert ran.stdout.split()[-1:] == [name], ran.stderr
+
+
+def test_the_line_that_says_ready_is_whole_before_anything_is_asked(tmp_path: Path) -> None:
+    """`print` writes a line's end by itself; what comes after the line is the first call's output."""
+    program = (
+        "import os; from pushpoint.runtime.pipe import Pipe\n"
+        "pipe = Pipe('.', lambda: os.write(1, b'[asked]'))\n"
+        "print('loading'); print('PIPE_INIT_COMPLETE'); print('seen'); print(); print('more', end='')"
+    )
+    path = lay_down(tmp_path / "runtime")
+    ran = subprocess.run(
+        [sys.executable, "-B", "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(path)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout == "loading\nPIPE_INIT_COMPLETE\n[asked]seen\n\nmore", ran.stderr

@@ -39,6 +39,7 @@ class Watch:
         """
         self._limits, self._group, self._folders, self._given = limits, group, folders, given
         self._task: asyncio.Task[None] | None = None
+        self._look: asyncio.Task[str] | None = None
 
     def begin(self, pid: int, kill: Callable[[str], None]) -> None:
         """Watch the process `pid` and its descendants.
@@ -52,7 +53,8 @@ class Watch:
     async def _watch(self, pid: int, kill: Callable[[str], None]) -> None:
         while True:
             started = time.monotonic()
-            if limit := await asyncio.to_thread(self.exceeded, pid):
+            self._look = asyncio.create_task(asyncio.to_thread(self.exceeded, pid))
+            if limit := await asyncio.shield(self._look):
                 kill(f"it was stopped because it went over {limit}")
                 return
             await asyncio.sleep(max(LOOK_SECONDS, 20 * (time.monotonic() - started)))
@@ -101,6 +103,11 @@ class Watch:
             if self._group.remove():
                 return
             await asyncio.sleep(0.01)
+
+    async def looked(self) -> None:
+        """Wait, after the end, for the look that was under way: its thread holds the folders open that it is in."""
+        if self._look is not None:
+            await asyncio.wait((self._look,))
 
 
 def descendants(pid: int) -> list[int]:

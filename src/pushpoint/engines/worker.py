@@ -324,6 +324,8 @@ class Worker(asyncio.Protocol):
         for job in self._jobs.values():
             job.settle(Failure(kind, ending, self._last_words(), seconds, stdout))
         self._jobs.clear()
+        if self._watch is not None:
+            await self._watch.looked()
         if self._scratch is not None:
             await asyncio.to_thread(_remove, self._scratch)
 

@@ -64,7 +64,7 @@ LARGEST_FILE_READ = 4 << 20
 """Bytes of a file of a commit that the platform itself reads: the manifest, the cases of the smoke test."""
 LARGEST_CODE = 2 << 30
 """Bytes of a commit's files together, when it is built."""
-_INDEX = Limits(memory=384 << 20, seconds=30, file=16 << 20)  # some 150,000 files; a bomb has 10^10
+_INDEX = Limits(memory=384 << 20, seconds=10, file=16 << 20)  # some 150,000 files; a bomb has 10^10
 
 
 def path(root: Path, algorithm: Algorithm) -> Path:

@@ -166,10 +166,19 @@ class _Watched(io.FileIO):
     def __init__(self, pipe: Pipe) -> None:
         super().__init__(1, "w", closefd=False)
         self._pipe = pipe
+        self._has_ended_line = False
 
     def write(self, data: Any) -> Any:
+        data = bytes(data)
+        if self._has_ended_line and data:
+            self._has_ended_line = False
+            if data.startswith(b"\n"):
+                return 1 + super().write(data[1:])
         written = super().write(data)
-        if not self._pipe.is_ready and READY in bytes(data):
+        if not self._pipe.is_ready and READY in data:
+            if data.endswith(READY):  # `print` writes the line's end later, when it would be the first call's output
+                super().write(b"\n")
+                self._has_ended_line = True
             self._pipe.begin()
         return written
 
