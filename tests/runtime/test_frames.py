@@ -16,10 +16,13 @@ from pushpoint.runtime.messages import (
     Call,
     Failure,
     Hello,
+    Item,
     Message,
+    More,
     Ping,
     Pong,
     Ready,
+    Stop,
 )
 
 texts = st.text(max_size=20)
@@ -30,7 +33,10 @@ failures = st.builds(Failure, st.sampled_from(sorted(ERROR_TYPES)), texts, texts
 messages = st.one_of(
     st.builds(Hello, texts, st.dictionaries(texts, texts, max_size=3)),
     st.builds(Ready, seconds, st.none() | failures),
-    st.builds(Call, content_types, st.binary(max_size=50), texts, st.booleans()),
+    st.builds(Call, content_types, st.binary(max_size=50), texts, st.booleans(), texts, st.booleans()),
+    st.builds(Item, content_types, st.binary(max_size=50)),
+    st.builds(More, st.integers(1, 1 << 26)),
+    st.just(Stop()),
     st.builds(Answer, content_types, st.binary(max_size=50), seconds, stdout, st.integers(0, 1024)),
     failures,
     st.just(Ping()),

@@ -52,8 +52,14 @@ def test_many_may_lay_it_down_at_once(tmp_path: Path) -> None:
     assert len(list(found[0].glob("pushpoint/runtime/*.py"))) == len(SOURCES)
 
 
-@pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.12", "3.13"])
-def test_it_runs_on_other_pythons(tmp_path: Path, version: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "module"),
+    [
+        *((version, "streams") for version in ("3.8", "3.9", "3.10", "3.12", "3.13")),
+        *((version, module) for version in ("3.8", "3.13") for module in ("streams_async", "threads")),
+    ],
+)
+def test_it_runs_on_other_pythons(tmp_path: Path, version: str, module: str) -> None:
     python = find(version)
     if python is None:
         pytest.skip(f"there is no Python {version} here")
@@ -62,24 +68,29 @@ def test_it_runs_on_other_pythons(tmp_path: Path, version: str) -> None:
         "import socket, sys, threading, json\n"
         "from pushpoint.runtime import frames, messages, worker\n"
         "ours, theirs = socket.socketpair()\n"
-        "code, scratch = sys.argv[1:]\n"
-        "settings = dict(algorithm='a/b', module='echo', code=code, model=None, scratch=scratch, api_socket='none',\n"
+        "module, code, scratch = sys.argv[1:]\n"
+        "settings = dict(algorithm='a/b', module=module, code=code, model=None, scratch=scratch, api_socket='none',\n"
         "                socket=theirs.detach())\n"
         "sys.argv = ['worker', json.dumps(settings)]\n"
         "ours.sendall(frames.encode(0, messages.Hello('t', {})))\n"
-        "ours.sendall(frames.encode(1, messages.Call('json', b'[1]')))\n"
+        "threading.Thread(target=worker.main, daemon=True).start()\n"
+        "received, decoder = {1: [], 2: [], 3: []}, frames.Decoder()\n"
+        "(ready,) = decoder.feed(ours.recv(65536))\n"
+        "assert ready[1].failure is None, ready\n"
+        "asked = json.dumps({'count': 2, 'stream': 2}).encode()\n"
+        "ours.sendall(frames.encode(1, messages.Call('json', asked)))\n"
         "ours.sendall(frames.encode(2, messages.Ping()))\n"
-        "ours.shutdown(socket.SHUT_WR)\n"
-        "worker.main()\n"
-        "decoder = frames.Decoder()\n"
-        "received = dict(decoder.feed(ours.recv(65536)))\n"
-        "assert received[0].failure is None, received\n"
-        "assert received[1].data == b'[1]', received\n"
-        "assert received[2] == messages.Pong(), received\n"
+        "ours.sendall(frames.encode(3, messages.Call('json', asked, stream=True)))\n"
+        "while not (received[1] and received[2] and len(received[3]) > 2):\n"
+        "    for call_id, message in decoder.feed(ours.recv(65536)):\n"
+        "        received[call_id].append(message)\n"
+        "assert len(json.loads(received[1][0].data)) == 2, received\n"
+        "assert received[2] == [messages.Pong()], received\n"
+        "assert [type(one) for one in received[3]] == [messages.Item, messages.Item, messages.Answer], received\n"
     )
-    code = Path(__file__).parent.parent / "algorithms" / "echo"
+    code = Path(__file__).parent.parent / "algorithms" / module
     run = subprocess.run(
-        [python, "-B", "-X", "dev", "-W", "error::SyntaxWarning", "-c", program, str(code), str(tmp_path)],
+        [python, "-B", "-X", "dev", "-W", "error::SyntaxWarning", "-c", program, module, str(code), str(tmp_path)],
         env={"PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,

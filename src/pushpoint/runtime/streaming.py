@@ -117,12 +117,13 @@ def pump(results: Iterator[Any], call_id: int, windows: Windows, heed: Callable[
         for result in results:
             item = _item(result)
             heed(call_id)
+            if windows.is_open(call_id):
+                windows.spend(call_id, item)
+                send(item)
             while windows.is_full(call_id):
                 heed(call_id)
             if not windows.is_open(call_id):
                 return
-            windows.spend(call_id, item)
-            send(item)
     finally:
         getattr(results, "close", bool)()
 
@@ -158,12 +159,13 @@ async def pump_async(
     try:
         async for result in results:
             item = _item(result)
+            if windows.is_open(call_id):
+                windows.spend(call_id, item)
+                send(item)
             while windows.is_full(call_id):
                 await changed()
             if not windows.is_open(call_id):
                 return
-            windows.spend(call_id, item)
-            send(item)
     finally:
         await _close(results)
 

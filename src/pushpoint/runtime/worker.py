@@ -78,6 +78,10 @@ def main() -> None:
                 forwarder.token, forwarder.trace = hello.token, ""
                 channel.answer((call_id, outcome))
 
+    def asked(_: int, call: Call) -> "Tuple[str, bytes]":
+        content_type, result = served.ask(call.content_type, values.read(call))
+        return values.write(result, content_type)
+
     def pass_on() -> None:
         try:
             served.check_private()
@@ -85,7 +89,7 @@ def main() -> None:
             channel.send((0, Ready(time.perf_counter() - started, _failure(error, started))))
             _end()
         channel.send((0, Ready(time.perf_counter() - started)))
-        one_by_one(lambda _, call: values.write(*served.ask(call.content_type, values.read(call))))
+        one_by_one(asked)
         served.end()
 
     served = pipe.Pipe(settings["scratch"], lambda: threading.Thread(target=pass_on, daemon=True).start())

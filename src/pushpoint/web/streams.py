@@ -101,7 +101,9 @@ def _calls(failures: Failures) -> dict[str, Any]:
     answers = {
         "200": {
             "description": "The algorithm's result, or its error",
-            "content": {"application/json": {"schema": _CALL}} | {"text/plain": {"schema": TEXT}} | BYTES,
+            "content": {"application/json": {"schema": _CALL}}
+            | {kind: {"schema": TEXT} for kind in ("text/plain", "text/event-stream", "application/x-ndjson")}
+            | BYTES,
         },
         **failures({400, 401, 403, 404, 413, 415, 429, 500, 502, 503, 504}),
     }
@@ -111,7 +113,8 @@ def _calls(failures: Failures) -> dict[str, Any]:
             "operationId": name,
             "tags": ["calls"],
             "summary": "Call an algorithm",
-            "description": "The body is the input. An algorithm that fails answers 200 with an `error`."
+            "description": "The body is the input. An algorithm that fails answers 200 with an `error`. "
+            "`Accept` may ask for a stream of what it generates."
             "\n\nScope: `call`. Keys that CI got for its identity may do this too.",
             "security": [{"key": ["call"]}],
             "parameters": [

@@ -11,7 +11,7 @@ def apply(input):
         return CLOSED
     if input == "not a generator":
         return {"one": 1}
-    return generate(**input)
+    return generate(**{name: value for name, value in input.items() if name != "stream"})
 
 
 def generate(count=3, size=0, pause=0.0, fail=None, item=None, stay=False):
