@@ -25,6 +25,7 @@ from pushpoint.cli.new import new
 from pushpoint.cli.plan import plan
 from pushpoint.cli.preview import preview
 from pushpoint.cli.releases import releases
+from pushpoint.cli.restart import restart
 from pushpoint.cli.rollback import rollback
 from pushpoint.cli.serve import serve
 from pushpoint.cli.source import source
@@ -79,7 +80,7 @@ def _pushpoint(
     pass
 
 
-for _command in (new, plan, preview, deploy, call, releases, rollback, logs, verify, config, serve, demo):
+for _command in (new, plan, preview, deploy, call, releases, rollback, logs, verify, config, serve, restart, demo):
     app.command()(_command)
 app.add_typer(source)
 app.add_typer(trust.app)

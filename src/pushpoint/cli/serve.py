@@ -21,12 +21,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from pushpoint.cli import handover
 from pushpoint.config import profile_path, read_file
 from pushpoint.errors import ConfigError, Conflict
 from pushpoint.hosts import check_listed
 from pushpoint.names import check_name
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from pushpoint.engines.local import LocalEngine
     from pushpoint.limits import WorkerLimits
     from pushpoint.oidc import Issuers
@@ -116,8 +119,8 @@ def serve(
     home = (home or Path.home() / "pushpoint").absolute()
     name = check_name("account", account) if account else _user_name()
     listed = frozenset(map(check_listed, git_host or ()))
-    listening = _listen(host, port)
-    with _alone(home):
+    with _taking_over() as before, _alone(home, before) as lock:
+        listening = before.listening if before else _listen(host, port)
         import uvloop
 
         from pushpoint.limits import WorkerLimits
@@ -147,9 +150,31 @@ def serve(
         scaling = Scaling(idle_seconds=idle_after)
         scaling = replace(scaling, max_replicas=max_replicas) if max_replicas else scaling
         outside = Outside(url=address, issuers=issuers, listed=listed, scaling=scaling)
-        run = _serve(home, listening, outside, limits, worker, name, explicit=account is not None, profile=profile)
-        uvloop.run(run)
-    _end_at_once()
+        start = Start(home=home, listening=listening, lock=lock, before=before)
+        run = _serve(start, outside, limits, worker, name, explicit=account is not None, profile=profile)
+        successor = uvloop.run(run)
+    _end_children(but=successor.process.pid if successor else 0)
+    sys.stdout.flush()
+    if successor:
+        handover.leave(successor, home / "lock", is_first=before is None)
+    os._exit(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a platform starts with.
+
+    Attributes:
+        home: Its folder.
+        listening: Its socket.
+        lock: Descriptor of the lock of its home.
+        before: The platform that hands over to it, if one does.
+    """
+
+    home: Path
+    listening: socket.socket
+    lock: int
+    before: handover.Predecessor | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +188,7 @@ class Outside:
 
 
 async def _serve(
-    home: Path,
-    listening: socket.socket,
+    start: Start,
     outside: Outside,
     limits: Limits,
     worker: WorkerLimits,
@@ -172,7 +196,7 @@ async def _serve(
     *,
     explicit: bool,
     profile: bool,
-) -> None:
+) -> handover.Successor | None:
     import uvicorn
 
     from pushpoint.engines.cgroups import find_groups
@@ -184,12 +208,19 @@ async def _serve(
     from pushpoint.web.protocol import Protocol
 
     say = Console(stderr=True, soft_wrap=True)
-    inner_path = home / "run" / "api.sock"
+    home, before = start.home, start.before
+    inner_path = home / "run" / f"api-{os.getpid()}.sock"
     groups = find_groups(int(machine_memory() * MEMORY_SHARE))
-    engine = partial(LocalEngine, loop=asyncio.get_running_loop(), limits=worker, groups=groups)
-    services = await asyncio.to_thread(_open, home, outside, limits, inner_path, engine, asyncio.get_running_loop())
-    sweep = partial(sweeping.sweep, services.database, services.store, services.tokens)
+    loop = asyncio.get_running_loop()
+    engine = partial(LocalEngine, loop=loop, limits=worker, groups=groups)
+    services = await asyncio.to_thread(_open, home, outside, limits, inner_path, engine, loop, before is None)
+
+    def sweep() -> None:
+        if before is None or before.gone.is_set():  # its calls keep what this process knows nothing of
+            sweeping.sweep(services.database, services.store, services.tokens)
+
     sweeper = Repeating("sweeper", sweeping.EVERY, sweep)
+    restarts = handover.Restarts(services, sweeper, start.listening, start.lock, before)
     try:
         _first_start(services, account, explicit=explicit, say=say)
         sandbox = services.sandbox
@@ -221,21 +252,25 @@ async def _serve(
             )
 
         outer, inner = server(), server()
-        inner_path.unlink(missing_ok=True)
-        inner_socket = socket.socket(socket.AF_UNIX)
-        inner_socket.bind(str(inner_path))
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, _stop, outer, inner)
-        serving = [
-            asyncio.create_task(outer.serve(sockets=[listening])),
-            asyncio.create_task(inner.serve(sockets=[inner_socket])),
-        ]
-        while not (outer.started and inner.started):
-            await asyncio.sleep(0.005)
-        await asyncio.to_thread(services.builder.recover)
-        await asyncio.to_thread(services.pools.restore)
-        typer.echo(f"ready at {outside.url}")
+        inner_socket = _bind(inner_path)
+        serving = [asyncio.create_task(inner.serve(sockets=[inner_socket]))]
+        await _until_started(inner)
+        if before:
+            await asyncio.to_thread(services.pools.restore)
+            await asyncio.to_thread(services.pools.wait_for, before.builds)
+            await before.take_over()
+        serving.append(asyncio.create_task(outer.serve(sockets=[start.listening])))
+        await restarts.begin(outer, inner, _bind(home / "run" / handover.SOCKET))
+        await _until_started(outer)
+        if before:
+            before.take(outer)
+        else:
+            await asyncio.to_thread(services.builder.recover)
+            await asyncio.to_thread(services.pools.restore)
+            typer.echo(f"ready at {outside.url}")
         await asyncio.gather(*serving)
+        handover.hold_signals()
+        return restarts.successor
     finally:
         sweeper.close()
         services.rollouts.close()
@@ -243,6 +278,7 @@ async def _serve(
         services.builder.close()
         await asyncio.to_thread(services.pools.close)
         groups.close()
+        inner_path.unlink(missing_ok=True)
         services.identities.close()
         services.reports.close()
         if services.tracing:
@@ -250,22 +286,28 @@ async def _serve(
         services.database.dispose()
 
 
-def _end_at_once() -> None:
-    """End the programs of builds that are under way, and this process, instead of waiting for them.
+def _end_children(*, but: int) -> None:
+    """End the programs of builds that are under way, instead of waiting for them.
 
     Such a build counts as failed at the next start, and the deploy that asked for it tries it again.
     """
     with contextlib.suppress(OSError):
         for task in Path("/proc/self/task").iterdir():
-            for child in (task / "children").read_text().split():
-                os.kill(int(child), signal.SIGKILL)
-    sys.stdout.flush()
-    os._exit(0)
+            for child in map(int, (task / "children").read_text().split()):
+                if child != but:
+                    os.kill(child, signal.SIGKILL)
 
 
-def _stop(*servers: object) -> None:
-    for server in servers:
-        server.should_exit = True  # type: ignore[attr-defined]
+def _bind(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX)
+    bound.bind(str(path))
+    return bound
+
+
+async def _until_started(server: uvicorn.Server) -> None:
+    while not server.started:
+        await asyncio.sleep(0.005)
 
 
 def _public_address(url: str | None, host: str, port: int) -> str:
@@ -283,6 +325,7 @@ def _open(
     inner: Path,
     make_engine: Callable[[Path, Sandbox, Path], LocalEngine],
     loop: asyncio.AbstractEventLoop,
+    is_first: bool,
 ) -> Services:
     import structlog
 
@@ -319,7 +362,10 @@ def _open(
     for folder in ("run", "repositories", "builds", "environments", "scratch"):
         (home / folder).mkdir(exist_ok=True)
     database = open_database(home / "platform.db")
-    deployments.recover(database)
+    if is_first:
+        deployments.recover(database)
+        for left in (home / "run").iterdir():
+            left.unlink()
     store = LocalStore(home / "store")
     interpreters = find_interpreters()
     shown = dict.fromkeys(folder for interpreter in interpreters for folder in installation(interpreter.path))
@@ -390,12 +436,26 @@ def _write_profile(url: str, home: Path, say: Console) -> None:
 
 
 @contextlib.contextmanager
-def _alone(home: Path) -> Iterator[None]:
+def _taking_over() -> Iterator[handover.Predecessor | None]:
+    before = handover.predecessor(os.environ)
+    try:
+        yield before
+    except Exception as error:
+        if before:
+            before.say_failed(str(error))
+        raise
+
+
+@contextlib.contextmanager
+def _alone(home: Path, before: handover.Predecessor | None) -> Iterator[int]:
+    if before:
+        yield before.lock
+        return
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         home.chmod(0o700)
         (home / ".gitignore").write_text("*\n")  # it holds a key
-        lock = (home / "lock").open("w")
+        lock = os.fdopen(os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
     except OSError as error:
         raise ConfigError(f"{home} cannot be used ({error.strerror}); choose another --home") from error
     with lock:
@@ -403,7 +463,7 @@ def _alone(home: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Conflict(f"another platform runs on {home}; use it, stop it, or choose another --home") from None
-        yield
+        yield lock.fileno()
 
 
 def _listen(host: str, port: int) -> socket.socket:

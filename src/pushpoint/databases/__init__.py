@@ -6,11 +6,14 @@ SQLite in WAL mode: many readers beside one writer. A writing transaction takes 
 
 from __future__ import annotations
 
+import mmap
+import os
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
+from struct import Struct
 from weakref import WeakKeyDictionary
 
 from alembic import command
@@ -23,8 +26,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from pushpoint.errors import Conflict
 
 Database = Engine
-_counter = count(1)
-_changes: WeakKeyDictionary[Database, int] = WeakKeyDictionary()
+_STATE = Struct("=Q")
+_changes: WeakKeyDictionary[Database, mmap.mmap] = WeakKeyDictionary()
 
 
 def open_database(path: Path) -> Database:
@@ -58,7 +61,18 @@ def open_database(path: Path) -> Database:
     with database.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+    _changes[database] = _shared(path.with_name(f"{path.name}-changes"))
     return database
+
+
+def _shared(path: Path) -> mmap.mmap:
+    # eight bytes that every process with this database sees: for a while there are two platforms, at a handover
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.ftruncate(descriptor, _STATE.size)
+        return mmap.mmap(descriptor, _STATE.size)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -95,15 +109,16 @@ def writing(database: Database, *, quietly: bool = False) -> Iterator[Connection
             raise
         raise Conflict("what this belongs to was deleted meanwhile; look at it again") from error
     if not quietly:
-        _changes[database] = next(_counter)
+        _STATE.pack_into(_changes[database], 0, secrets.randbits(64))  # no two writers' are the same
 
 
 def changes(database: Database) -> int:
-    """Tell apart the states of a database as this process has written it.
+    """Tell apart the states of a database, whichever process writes it.
 
     What was read is still so while the number is what it was before the reading. Nothing is asked of the database.
 
     Returns:
         A number that every write but a quiet one replaces.
     """
-    return _changes.get(database, 0)
+    found: int = _STATE.unpack_from(_changes[database])[0]
+    return found

@@ -44,7 +44,7 @@ class LocalEngine:
         limits: WorkerLimits | None = None,
         groups: Groups = NO_GROUPS,
     ) -> None:
-        """Prepare the folders below `home`; what an engine before this one left in `home/scratch` is removed.
+        """Prepare the folders below `home`; what engines that are no more left in `home/scratch` is removed.
 
         Args:
             home: The platform's folder.
@@ -58,8 +58,11 @@ class LocalEngine:
         home = home.resolve()
         self._runtime = lay_down(home / "runtime")
         self._scratch = home / "scratch"
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        self._scratch.mkdir(mode=0o700)
+        self._scratch.mkdir(mode=0o700, exist_ok=True)
+        for left in self._scratch.iterdir():
+            owner = left.name.partition("-")[0]
+            if owner == str(os.getpid()) or not Path("/proc", owner).exists():  # not another's that hands over to us
+                shutil.rmtree(left, ignore_errors=True)
         self._sandbox = sandbox
         self._limits = limits or WorkerLimits()
         self._groups = groups
@@ -88,7 +91,7 @@ class LocalEngine:
         self._groups.close()
 
     def _make(self, launch: Launch, descriptor: int) -> Start:
-        name = secrets.token_hex(8)
+        name = f"{os.getpid()}-{secrets.token_hex(8)}"
         scratch = self._scratch / name
         scratch.mkdir(mode=0o700)
         limits = self._limits.lowered(launch.limits)

@@ -181,6 +181,16 @@ def states(database: Database, found: Sequence[Release]) -> dict[str, Deployment
         return {release_id: DeploymentState(state) for release_id, state in rows}
 
 
+def waiting(database: Database) -> list[Deployment]:
+    """List the deployments, of all algorithms, that are written down and whose workers are not ready.
+
+    Returns:
+        The deployments, oldest first.
+    """
+    which = select(deployments).where(deployments.c.state == DeploymentState.STARTING)
+    return _read(database, which.order_by(deployments.c.created))
+
+
 def recover(database: Database) -> None:
     """Close what was cut off when the platform last ended: what was not live failed, what drained is retired."""
     with writing(database) as connection:

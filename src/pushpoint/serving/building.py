@@ -13,8 +13,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from uuid import UUID
 
 import structlog
 
@@ -27,12 +28,15 @@ from pushpoint.lifecycle import BuildState
 from pushpoint.records import Actor, Algorithm, Build
 from pushpoint.registry import algorithms, builds, repositories
 from pushpoint.sandbox import Sandbox
+from pushpoint.serving.gate import Gate
 from pushpoint.serving.pools import Pools
 
 BUILD_TIMEOUT = 1800.0
 """Seconds that one command of uv may take."""
 OUTPUT_END, OUTPUT_PART = 1 << 16, 1 << 20
 """Bytes of what an algorithm printed that are read where no offset is given, and at most at once."""
+LOOK = 0.2
+"""Seconds between two looks at a build that another process may be at."""
 LOCK_AGE = 86400.0
 """Seconds for which the same requirements mean the same versions, without asking the package index."""
 
@@ -53,6 +57,7 @@ class Builder:
     ) -> None:
         self._home, self._database, self._root = home, database, root
         self._sandbox, self._pools, self._interpreters = sandbox, pools, interpreters
+        self.gate = Gate()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="build")
         self._running: dict[str, Future[None]] = {}
         self._queues: dict[str, deque[tuple[Algorithm, Build]]] = {}  # of each algorithm that is being built
@@ -105,14 +110,25 @@ class Builder:
         with self._lock:
             build, is_new = builds.begin(self._database, algorithm, commit, manifest=text)
             if is_new:
-                self._folder(build).mkdir(parents=True)
-                self._log(build).touch()
-                self._running[build.id] = Future()
-                if algorithm.id not in self._queues:  # its builds wait for each other, and not in a thread
-                    self._queues[algorithm.id] = deque()
-                    self._threads.submit(self._work, algorithm.id)
-                self._queues[algorithm.id].append((algorithm, build))
+                self._queue(algorithm, build)
         return build
+
+    def adopt(self) -> None:
+        """Go on with what another process of this platform has written down and not begun: it hands over to us."""
+        with self._lock:
+            for build in builds.unfinished(self._database):
+                algorithm = algorithms.lookup(self._database, UUID(build.algorithm_id))
+                if algorithm and build.id not in self._running:
+                    self._queue(algorithm, build)
+
+    def _queue(self, algorithm: Algorithm, build: Build) -> None:
+        self._folder(build).mkdir(parents=True, exist_ok=True)
+        self._log(build).touch()
+        self._running[build.id] = Future()
+        if algorithm.id not in self._queues:  # its builds wait for each other, and not in a thread
+            self._queues[algorithm.id] = deque()
+            self._threads.submit(self._work, algorithm.id)
+        self._queues[algorithm.id].append((algorithm, build))
 
     def wait(self, algorithm: Algorithm, build: Build) -> Build:
         """Wait until a build is done.
@@ -120,11 +136,16 @@ class Builder:
         Returns:
             The build as it ended.
         """
-        with self._lock:
-            running = self._running.get(build.id)
-        if running:
-            running.result()
-        return builds.find(self._database, algorithm, build.id)
+        while True:
+            with self._lock:
+                running = self._running.get(build.id)
+            if running:
+                wait((running,), LOOK)
+            build = builds.find(self._database, algorithm, build.id)
+            if build.state is not BuildState.IN_PROGRESS or (running and running.done()):
+                return build
+            if not running:  # it is our successor's, or was our predecessor's
+                time.sleep(LOOK)
 
     def read_log(self, build: Build, *, offset: int = 0) -> bytes:
         """Read the log of a build from an offset on.
@@ -178,7 +199,8 @@ class Builder:
         with self._lock:
             algorithm, build = self._queues[algorithm_id].popleft()
         try:
-            self._build(algorithm, build)
+            with self.gate.passing():
+                self._build(algorithm, build)
         except FileNotFoundError:
             log.info("a build's algorithm was deleted", build=build.id)
         except Exception:

@@ -126,6 +126,10 @@ class Fetcher:
             return "provider_internal_error", str(error)
         return "active", "" if found else "there is no commit yet; push one there"
 
+    def finish(self) -> None:
+        """Take no more fetches, and wait for those under way."""
+        self._threads.shutdown()
+
     def close(self) -> None:
         """Take no more fetches; those under way end with their time limit."""
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -30,6 +30,11 @@ class Limits:
     output: int = 15 << 20
     _now: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def are_unused(self) -> bool:
+        """Whether no call is under way."""
+        return not self._now
+
     @contextmanager
     def slot(self, actor: Actor) -> Iterator[None]:
         """Count a call for as long as it lasts; on the loop.

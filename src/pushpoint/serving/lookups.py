@@ -1,4 +1,4 @@
-"""What a reference stands for, remembered until this process changes anything: no call need ask the database."""
+"""What a reference stands for, remembered until anything changes: no call need ask the database."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Lookups:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._remembered = _Remembered(0)
+        self._remembered = _Remembered(changes(database))
 
     def name(self, actor: Actor, identifier: UUID) -> AlgorithmName:
         """Find which algorithm an id stands for.

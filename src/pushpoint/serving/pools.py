@@ -75,6 +75,16 @@ class Pools:
                 except Error as error:
                     log.error("a live release does not start", algorithm=str(algorithm.name), reason=str(error))
 
+    def wait_for(self, build_ids: Iterable[str]) -> None:
+        """Wait until the pools of builds are ready, as far as they were started.
+
+        Raises:
+            RolloutFailed: One cannot start.
+        """
+        for build_id in build_ids:
+            if pool := self._pools.get(build_id):
+                pool.ready(timeout=START_TIMEOUT)
+
     def running(self, build: Build) -> LocalPool | None:
         """Look up the pool of a build, without starting one.
 

@@ -8,9 +8,11 @@ superseded, however late it is ready, unless it is a rollback.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import UUID
 
 import structlog
 
@@ -23,6 +25,7 @@ from pushpoint.names import AlgorithmName
 from pushpoint.records import EVERYDAY, Actor, Algorithm, Build, Deployment, Release
 from pushpoint.registry import accounts, algorithms, deployments, repositories
 from pushpoint.runtime.messages import Call
+from pushpoint.serving.gate import Gate
 from pushpoint.serving.pools import START_TIMEOUT, Pools
 from pushpoint.serving.tokens import Tokens
 
@@ -40,7 +43,10 @@ class Rollouts:
     ) -> None:
         self._database, self._root, self._pools, self._tokens = database, root, pools, tokens
         self._loop = loop
+        self.gate = Gate()
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="rollout")
+        self._begun: set[str] = set()
+        self._lock = threading.Lock()
 
     def begin(
         self, actor: Actor, algorithm: Algorithm, release: Release, *, deploy_id: str, is_rollback: bool = False
@@ -50,12 +56,31 @@ class Rollouts:
         Returns:
             The deployment; look at it again until it is live, failed or superseded.
         """
-        deployment, is_new = deployments.begin(
-            self._database, actor, algorithm, release, deploy_id=deploy_id, is_rollback=is_rollback
-        )
-        if is_new:
-            self._threads.submit(self._roll_out, algorithm.name, deployment)
+        with self._lock:
+            deployment, is_new = deployments.begin(
+                self._database, actor, algorithm, release, deploy_id=deploy_id, is_rollback=is_rollback
+            )
+            if is_new:
+                self._submit(algorithm, deployment)
         return deployment
+
+    def adopt(self) -> None:
+        """Go on with what another process of this platform has written down and not begun: it hands over to us."""
+        with self._lock:
+            for deployment in deployments.waiting(self._database):
+                algorithm = algorithms.lookup(self._database, UUID(deployment.algorithm_id))
+                if algorithm and deployment.id not in self._begun:
+                    self._submit(algorithm, deployment)
+
+    def _submit(self, algorithm: Algorithm, deployment: Deployment) -> None:
+        self._begun.add(deployment.id)
+        self._threads.submit(self._in_turn, algorithm.name, deployment)
+
+    def _in_turn(self, name: AlgorithmName, deployment: Deployment) -> None:
+        with self.gate.passing():
+            self._roll_out(name, deployment)
+        with self._lock:
+            self._begun.discard(deployment.id)
 
     def make_live(self, actor: Actor, algorithm: Algorithm, release: Release, *, deploy_id: str) -> Deployment:
         """Make a release live, and wait for it.

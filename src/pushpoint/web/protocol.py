@@ -26,6 +26,18 @@ Write = Callable[[int, Mapping[str, str], bytes], None]
 class Protocol(HttpToolsProtocol):
     """A connection."""
 
+    @property
+    def has_read_all(self) -> bool:
+        """Whether there is no request of which a part is still to come."""
+        cycle = self.cycle
+        return self.scope is (cycle.scope if cycle else None) and not (cycle and cycle.more_body)
+
+    @property
+    def is_between_requests(self) -> bool:
+        """Whether all that was asked is answered, and the answers are with the kernel."""
+        is_answered = not self.pipeline and (self.cycle is None or self.cycle.response_complete)
+        return is_answered and self.has_read_all and not self.transport.get_write_buffer_size()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: object) -> None:
         extensions = {_AT_ONCE: partial(_write, cycle), _BREAK_OFF: partial(_break_off, cycle)}
         cycle.scope["extensions"] = extensions  # type: ignore[typeddict-item]

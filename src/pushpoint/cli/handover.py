@@ -1,0 +1,373 @@
+"""Handing a platform over to its successor: the same command, started anew, while calls go on.
+
+The two speak over a pair of Unix sockets, in this order: the one before gives the listening socket and the lock, and
+names the builds whose workers are to be ready; its successor says that it is ready, or why it will never be; the one
+before stops accepting and says `begin`; then it gives each connection away as soon as that is between two requests, so
+that no client notices. Its end is the end of the messages.
+
+What came over a connection meanwhile waits in the kernel, which belongs to neither of the two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Iterable, MutableMapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, cast
+
+from pushpoint.cli import stand_in
+from pushpoint.errors import Error, Unavailable
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from pushpoint.serving import Services
+    from pushpoint.serving.repeating import Repeating
+    from pushpoint.web.protocol import Protocol
+
+SOCKET = "control.sock"
+"""In the home's `run`: who connects has the platform restarted, and reads how that went."""
+VARIABLE = "PUSHPOINT_PREDECESSOR"
+"""Of the successor's environment: the descriptor of its end of the messages."""
+_READY, _BEGIN, _CONNECTION = b"ready", b"begin", b"connection"
+_LONGEST = 1 << 16
+_PAUSE, _LOOK = 0.01, 0.1
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Successor:
+    """The process that takes over, as seen from the one before it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
+        self.process, self._channel = process, channel
+
+    @classmethod
+    async def start(cls, listening: socket.socket, lock: int, builds: Iterable[str]) -> Successor:
+        """Start this very command anew, and wait until it could answer.
+
+        Args:
+            listening: Where the platform listens.
+            lock: Descriptor of the home's lock.
+            builds: Ids of those whose workers must be ready.
+
+        Returns:
+            The successor.
+
+        Raises:
+            Unavailable: It cannot be the successor; it has ended.
+        """
+        if sys.platform != "linux":
+            raise Unavailable("a running platform is handed over on Linux alone; stop it and start it again")
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # a successor's successor is to be ours as well
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            number = theirs.fileno()
+            command = [sys.executable, *sys.orig_argv[1:]]
+            process = subprocess.Popen(command, env=os.environ | {VARIABLE: str(number)}, pass_fds=[number])
+        successor = cls(process, ours)
+        try:
+            ours.setblocking(True)
+            wanted = json.dumps(list(builds)[: _LONGEST // 40]).encode()
+            socket.send_fds(ours, [wanted], [listening.fileno(), lock])
+            said = await asyncio.to_thread(ours.recv, _LONGEST)
+            if said != _READY:
+                why = said.decode() or "it ended before it was ready; the platform's standard error tells more"
+                raise Unavailable(f"the platform goes on as it was, since its successor did not start: {why}")
+        except BaseException:
+            process.kill()
+            await asyncio.to_thread(process.wait)
+            ours.close()
+            raise
+        ours.setblocking(False)
+        return successor
+
+    def begin(self) -> None:
+        """Tell it to accept connections; from now on it is the platform."""
+        self._channel.send(_BEGIN)
+
+    async def give(self, connections: Collection[Protocol], is_over: Callable[[], bool]) -> None:
+        """Give connections away, each when it is between two requests, until none is left.
+
+        Args:
+            connections: Those that there are; it shrinks.
+            is_over: Whether to end all the same.
+        """
+        paused: set[Protocol] = set()
+        while connections and not is_over():
+            for connection in list(connections):
+                if connection.transport.is_closing():
+                    continue
+                if connection not in paused and connection.has_read_all:
+                    paused.add(connection)
+                    connection.transport.pause_reading()
+                if connection in paused and connection.is_between_requests:
+                    self._give(connection)
+            paused &= set(connections)
+            await asyncio.sleep(_PAUSE)
+
+    def _give(self, connection: Protocol) -> None:
+        descriptor = connection.transport.get_extra_info("socket").fileno()
+        try:
+            socket.send_fds(self._channel, [_CONNECTION], [descriptor])
+        except OSError:  # so many are on their way that there is no room: it is tried again
+            return
+        connection.transport.abort()  # our descriptor of it alone; nothing of it reaches the client
+
+    def pass_on(self, number: int) -> None:
+        """Send it a signal, which may be for its own successor."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
+
+
+class Predecessor:
+    """The process that hands over, as seen from its successor.
+
+    Attributes:
+        listening: Where the platform listens.
+        lock: Descriptor of the home's lock, which is held.
+        builds: Ids of those whose workers must be ready.
+        gone: Set when it has ended.
+    """
+
+    def __init__(self, channel: socket.socket) -> None:
+        wanted, (listening, self.lock), _, _ = socket.recv_fds(channel, _LONGEST, 2, socket.MSG_CMSG_CLOEXEC)
+        self._channel = channel
+        self.listening = socket.socket(fileno=listening)
+        self.builds: list[str] = json.loads(wanted)
+        self.gone = asyncio.Event()
+
+    def say_failed(self, why: str) -> None:
+        """Say that this process will never be ready."""
+        with contextlib.suppress(OSError):  # too late: it has taken over, and nobody listens
+            self._channel.send(why.encode()[:_LONGEST] or b"?")
+
+    async def take_over(self) -> None:
+        """Say that this process is ready, and wait until it is to be the platform.
+
+        Raises:
+            Unavailable: The one before has ended first.
+        """
+        self._channel.send(_READY)
+        if await asyncio.to_thread(self._channel.recv, _LONGEST) != _BEGIN:
+            raise Unavailable("the platform that was to be restarted has ended; start it again")
+
+    def take(self, server: uvicorn.Server) -> None:
+        """Take the connections that it gives, on the loop, until it has ended.
+
+        Args:
+            server: Who answers on them from now on; it has started.
+        """
+        from pushpoint.web.protocol import Protocol
+
+        loop = asyncio.get_running_loop()
+        self._channel.setblocking(False)
+        taking: set[asyncio.Task[object]] = set()
+
+        def take(connection: socket.socket) -> None:
+            config, state = server.config, server.server_state
+            protocol = Protocol(config, state, server.lifespan.state)
+            protocol.timeout_keep_alive_task = loop.call_later(
+                config.timeout_keep_alive, protocol.timeout_keep_alive_handler
+            )
+            task = loop.create_task(loop.connect_accepted_socket(lambda: protocol, connection))
+            taking.add(task)
+            task.add_done_callback(taking.discard)
+
+        def read() -> None:
+            try:
+                said, descriptors, _, _ = socket.recv_fds(self._channel, _LONGEST, 1, socket.MSG_CMSG_CLOEXEC)
+            except BlockingIOError:
+                return
+            except OSError:
+                said, descriptors = b"", []
+            for descriptor in descriptors:
+                take(socket.socket(fileno=descriptor))
+            if not said:
+                loop.remove_reader(self._channel)
+                self._channel.close()
+                self.gone.set()
+
+        loop.add_reader(self._channel, read)
+
+
+class Restarts:
+    """What this process does about signals and restarts, as long as it serves; on the loop.
+
+    Attributes:
+        successor: Who takes over, once it is ready.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        sweeper: Repeating,
+        listening: socket.socket,
+        lock: int,
+        before: Predecessor | None,
+    ) -> None:
+        self.successor: Successor | None = None
+        self._services, self._sweeper, self._before = services, sweeper, before
+        self._listening, self._lock = listening, lock
+        import structlog
+
+        self._log = structlog.get_logger()
+        self._had_terminal = os.isatty(0)
+        self._restart: asyncio.Task[int] | None = None
+        self._rest: asyncio.Task[None] | None = None
+
+    async def begin(self, outer: uvicorn.Server, inner: uvicorn.Server, control: socket.socket) -> None:
+        """Stop on SIGTERM and SIGINT; restart on SIGHUP, or when somebody who may write in the home asks for it.
+
+        Args:
+            outer: The server for callers.
+            inner: The server for algorithms.
+            control: Where `pushpoint restart` connects to.
+        """
+        self._outer, self._inner = outer, inner
+        _mark(self._lock)
+        self._control = await asyncio.start_unix_server(self._asked, sock=control)
+        if self._before:
+            self._rest = asyncio.create_task(self._adopt(self._before))
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop, signal.SIGTERM)
+        loop.add_signal_handler(signal.SIGINT, self._stop, signal.SIGINT)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    def _stop(self, number: int) -> None:
+        if self._restart:
+            self._restart.cancel()
+        if self.successor:
+            self.successor.pass_on(number)
+        self._outer.should_exit = self._inner.should_exit = True
+
+    def _hang_up(self) -> None:
+        if self._had_terminal and not os.isatty(0):  # it was closed, and whoever started this there is gone
+            self._stop(signal.SIGTERM)
+        elif self.successor:
+            self.successor.pass_on(signal.SIGHUP)
+        else:
+            self._begun()
+
+    async def _asked(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            said: dict[str, object] = {"process": await asyncio.shield(self._begun())}
+        except Error as error:
+            said = {"error": str(error)}
+        writer.write(json.dumps(said).encode())
+        await writer.drain()
+        writer.close()
+
+    async def _adopt(self, before: Predecessor) -> None:
+        # what is written down to be done is ours to do, until and once more after the one before has ended
+        is_last = False
+        while not is_last:
+            is_last = before.gone.is_set()
+            await asyncio.to_thread(self._services.builder.adopt)
+            await asyncio.to_thread(self._services.rollouts.adopt)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(before.gone.wait(), _LOOK)
+
+    def _begun(self) -> asyncio.Task[int]:
+        if self._restart is None:
+            self._restart = asyncio.create_task(self._hand_over())
+            self._restart.add_done_callback(self._restarted)
+        return self._restart
+
+    def _restarted(self, task: asyncio.Task[int]) -> None:
+        if self.successor is None:
+            self._restart = None  # it may be tried again
+        if not task.cancelled() and (error := task.exception()):
+            self._log.error("not restarted", reason=str(error))
+
+    async def _hand_over(self) -> int:
+        services = self._services
+        gates = services.builder.gate, services.rollouts.gate
+        if self._before:
+            await self._before.gone.wait()  # two of us at a time are enough
+        try:
+            for gate in gates:
+                await asyncio.to_thread(gate.hold)
+            serving = [build for build, pool in services.pools.all().items() if pool.live_replicas]
+            successor = await Successor.start(self._listening, self._lock, serving)
+        except BaseException:
+            for gate in gates:
+                gate.open()
+            raise
+        self.successor = successor
+        await asyncio.to_thread(self._sweeper.close)  # it takes away what the calls of another process keep
+        for server in self._outer.servers:
+            server.close()
+        successor.begin()
+        self._log.info("handed over", successor=successor.process.pid)
+        self._rest = asyncio.create_task(self._finish(successor))
+        return successor.process.pid
+
+    async def _finish(self, successor: Successor) -> None:
+        def is_over() -> bool:
+            return self._outer.should_exit or not _is_alive(int(os.pread(self._lock, 20, 0)))
+
+        connections = cast("set[Protocol]", self._outer.server_state.connections)
+        try:
+            await successor.give(connections, is_over)
+            while not (is_over() or (self._services.limits.are_unused and not self._outer.server_state.tasks)):
+                await asyncio.sleep(_PAUSE)
+            if not is_over():
+                await asyncio.to_thread(self._services.fetcher.finish)
+        except Exception:
+            self._log.exception("handing over hit a bug; connections that are left are closed when they are answered")
+        self._outer.should_exit = self._inner.should_exit = True
+
+
+def predecessor(variables: MutableMapping[str, str]) -> Predecessor | None:
+    """Find out whether this process was started to take over.
+
+    Args:
+        variables: The environment; what the one before has left in it is taken out.
+
+    Returns:
+        The one before, if there is one.
+    """
+    number = variables.pop(VARIABLE, None)
+    return Predecessor(socket.socket(fileno=int(number))) if number else None
+
+
+def _mark(lock: int) -> None:
+    os.pwrite(lock, b"%-20d\n" % os.getpid(), 0)  # in one, and as long as the one before: somebody may be reading it
+
+
+def _is_alive(process: int) -> bool:
+    try:  # one of ours that has ended has its number until somebody asks for its end
+        return os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
+    except ChildProcessError:
+        return Path("/proc", str(process)).exists()
+
+
+def hold_signals() -> None:
+    """Let signals wait, for who comes next in this process: `end` or the program that stands in."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
+def leave(successor: Successor, lock: Path, *, is_first: bool) -> NoReturn:
+    """End this process, the platform being another one; or go on as a small program, until that one ends.
+
+    Whoever started the platform knows the first process's number: systemd, a container, a shell.
+
+    Args:
+        successor: Who took over.
+        lock: File that says which process is the platform.
+        is_first: Whether this is the process that the platform was started as.
+    """
+    if not is_first:
+        os._exit(0 if _is_alive(int(lock.read_text())) else 128 - min(successor.process.wait(), 0))
+    arguments = ["-I", "-S", stand_in.__file__, str(lock)]
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - our own program, in this process's place

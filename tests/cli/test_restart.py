@@ -1,0 +1,182 @@
+"""Switches and restarts while calls come: none fails, and what does not start leaves everything as it was."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count, pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Platform, start_platform, stop_platform
+from tests.repositories import command, pushpoint
+from tests.web.support import JSON, address, ask, compile_head, publish, push, serve
+
+CODE = """
+import time
+
+
+def apply(input):
+    time.sleep(3 if input == "slow" else 0)
+    return [input, "{version}"]
+"""
+PATH = "/v1/algo/ann/turns"
+UNDER_WAY = {"starting", "verifying"}
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    running = start_platform(tmp_path_factory.mktemp("home"))
+    serve(running, "ann/turns", CODE.format(version="0.1.0"))
+    push(running, "ann/turns", {"src/turns.py": CODE.format(version="0.2.0")})
+    assert compile_head(running, "ann/turns")["compilation"]["successful"]
+    publish(running, "ann/turns")
+    yield running
+    stop_platform(running)
+
+
+@dataclass(frozen=True)
+class Seen:
+    sent: float
+    version: str
+    wrong: str
+
+
+@contextmanager
+def load(platform: Platform) -> Iterator[list[Seen]]:
+    """Call all the time: over three connections that are kept, and over new ones."""
+    seen: list[Seen] = []
+    over = threading.Event()
+    numbers = count()
+
+    def call(*, keep: bool) -> None:
+        connection = http.client.HTTPConnection(*address(platform), timeout=30)
+        while not over.is_set():
+            number, sent, version = next(numbers), time.monotonic(), ""
+            try:
+                headers = JSON | {"authorization": platform.key} | ({} if keep else {"connection": "close"})
+                connection.request("POST", PATH, json.dumps(number), headers)
+                answer = connection.getresponse()
+                said = answer.read().decode()
+                version = answer.headers["x-pushpoint-version"] or ""
+                wrong = "" if answer.status == 200 and json.loads(said)["result"] == [number, version] else said
+                if keep and connection.sock is None:
+                    wrong = "the connection was closed"
+            except (OSError, http.client.HTTPException) as error:
+                wrong = repr(error)
+            seen.append(Seen(sent, version, wrong))
+            time.sleep(0.005)
+        connection.close()
+
+    threads = [threading.Thread(target=call, kwargs={"keep": keep}) for keep in (True, True, True, False)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+@dataclass(frozen=True)
+class Switch:
+    began: float
+    live: float
+    version: str
+
+
+def switch(platform: Platform, version: str, deploy_id: str) -> Switch:
+    began = time.monotonic()
+    asked = {"version": version, "deploy_id": deploy_id, "is_rollback": True}
+    answer = ask(platform, "POST", "/v1/algorithms/ann/turns/deployments", json.dumps(asked).encode(), headers=JSON)
+    found = answer.json
+    while found["state"] in UNDER_WAY:
+        time.sleep(0.02)
+        found = ask(platform, "GET", f"/v1/algorithms/ann/turns/deployments/{found['id']}").json
+    assert found["state"] == "live", found
+    return Switch(began, time.monotonic(), version)
+
+
+def test_no_call_fails_and_none_is_answered_by_what_was_live_before(platform: Platform, tmp_path: Path) -> None:
+    switches = []
+    slow: list[list[object]] = []
+    body = b'"halves"'
+    head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    head += f"authorization: {platform.key}\r\n\r\n"
+    with load(platform) as seen, socket.create_connection(address(platform), timeout=30) as halves:
+        for number, version in enumerate(("0.1.0", "0.2.0")):
+            switches.append(switch(platform, version, f"before-{number}"))
+        calling = threading.Thread(
+            target=lambda: slow.append(ask(platform, "POST", PATH, b'"slow"', headers=JSON).json["result"])
+        )
+        calling.start()
+        restarting = subprocess.Popen(
+            command("restart", "--home", str(platform.home)), stderr=subprocess.PIPE, cwd=tmp_path, text=True
+        )
+        halves.sendall(head.encode() + body[:3])
+        time.sleep(0.3)
+        switches.append(switch(platform, "0.1.0", "meanwhile"))
+        assert "answers now" in restarting.communicate()[1]
+        halves.sendall(body[3:])
+        assert b'["halves","0.1.0"]' in halves.recv(4096)
+        calling.join()
+        halves.sendall(head.encode() + body)  # the same connection, and another process
+        assert b'["halves","0.1.0"]' in halves.recv(4096)
+        switches.append(switch(platform, "0.2.0", "after"))
+        time.sleep(0.2)
+    assert [one for one in seen if one.wrong] == []
+    assert len(seen) > 100
+    for done, following in pairwise([*switches, Switch(time.monotonic(), 0, "")]):
+        assert {one.version for one in seen if done.live < one.sent < following.began} <= {done.version}
+    assert slow == [["slow", "0.2.0"]]
+    deadline = time.monotonic() + 20
+    while b"stand_in" not in Path(f"/proc/{platform.process.pid}/cmdline").read_bytes():
+        assert time.monotonic() < deadline, "the one before does not end"
+        time.sleep(0.05)
+
+
+def test_a_successor_that_cannot_serve_leaves_the_platform_as_it_was(platform: Platform, tmp_path: Path) -> None:
+    before = (platform.home / "lock").read_text()
+    for folder in (platform.home / "builds").iterdir():
+        (folder / "code").rename(folder / "hidden")
+    ran = pushpoint("restart", "--home", str(platform.home), directory=tmp_path, platform=platform)
+    for folder in (platform.home / "builds").iterdir():
+        (folder / "hidden").rename(folder / "code")
+    assert ran.code == 11
+    assert "the platform goes on as it was" in ran.err
+    assert (platform.home / "lock").read_text() == before
+    assert ask(platform, "POST", PATH, b"1", headers=JSON).json["result"] == [1, "0.2.0"]
+    assert "not restarted" in (platform.home / "platform.log").read_text()
+    switch(platform, "0.1.0", "still")
+    assert ask(platform, "POST", PATH, b"2", headers=JSON).json["result"] == [2, "0.1.0"]
+
+
+def test_a_signal_restarts_it_too_and_its_end_is_the_end_of_the_process_it_was_started_as(
+    platform: Platform, tmp_path: Path
+) -> None:
+    before = (platform.home / "lock").read_text().strip()
+    platform.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 60
+    while (found := (platform.home / "lock").read_text().strip()) == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert ask(platform, "POST", PATH, b"3", headers=JSON).json["result"] == [3, "0.1.0"]
+    while Path(f"/proc/{before}").exists() and before != str(platform.process.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(int(found), signal.SIGKILL)
+    assert platform.process.wait(20) == 128 + signal.SIGKILL
+    ran = pushpoint("restart", "--home", str(platform.home), directory=tmp_path, platform=platform)
+    assert ran.code == 10
+    assert "no platform runs" in ran.err
