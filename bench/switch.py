@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
 import subprocess
 import sys
@@ -16,16 +15,14 @@ import tempfile
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
-from urllib.parse import urlsplit
 
+from bench.calling import calling
 from bench.filling import OWNER
 from bench.harness import Check, Platform, conclude, platform
-from bench.openloop import Order, Seen
+from bench.openloop import Seen
 from pushpoint import Client
 from pushpoint.client import Client as Wire
 from pushpoint.lifecycle import DeploymentState
@@ -71,7 +68,7 @@ def main() -> None:
             _deploy(server, place)
             say(f"{asked.rate:g} calls a second")
             seen: list[Seen] = []
-            with _load(server, asked.rate, seen):
+            with calling(server, NAME, asked.rate, seen):
                 time.sleep(WARM_UP)
                 began = time.monotonic()
                 switches, restarts = _switch(server, asked)
@@ -106,33 +103,6 @@ def _deploy(server: Platform, place: Path) -> None:
             (folder / "src").mkdir(parents=True)
             (folder / "src" / f"{NAME}.py").write_text(CODE.format(version=version))
             there.push(folder).publish()
-
-
-@contextmanager
-def _load(server: Platform, rate: float, seen: list[Seen]) -> Iterator[None]:
-    """Call at a constant rate meanwhile; what was seen is in `seen` afterwards."""
-    port = urlsplit(server.url).port
-    assert port
-    lines = [f"POST /v1/algo/{OWNER}/{NAME} HTTP/1.1", "host: localhost", "content-type: application/json"]
-    head = "\r\n".join([*lines, f"authorization: Simple {server.key}"])
-    order = Order(port=port, head=head, rate=rate)
-    with tempfile.TemporaryFile("w+") as said:
-        program = [sys.executable, "-m", "bench.openloop"]
-        process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=said, text=True)
-        assert process.stdin
-        try:
-            process.stdin.write(json.dumps(asdict(order)) + "\n")
-            process.stdin.flush()
-            yield
-        finally:
-            process.stdin.close()
-            process.wait()
-        seen += _read(said)
-
-
-def _read(said: IO[str]) -> list[Seen]:
-    said.seek(0)
-    return sorted((Seen(**one) for one in json.load(said)), key=lambda one: one.sent)
 
 
 def _switch(server: Platform, asked: argparse.Namespace) -> tuple[list[Window], list[Window]]:

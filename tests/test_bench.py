@@ -91,6 +91,21 @@ needs_wrk = pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not insta
 
 
 @needs_wrk
+def test_bench_overload_ends_with_a_line_of_json() -> None:
+    with TemporaryDirectory(prefix="bench-") as folder:
+        options = ["--seconds", "1", "--directory", folder]
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.overload", *options], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["refused"] > said["best"] > 0
+    checks = {check["name"]: check for check in said["checks"]}
+    assert checks["failed otherwise than by a refusal"]["passed"], done.stdout
+    assert checks["health that was not well"]["passed"], done.stdout
+
+
+@needs_wrk
 def test_bench_calls_without_peers_ends_with_a_line_of_json() -> None:
     with TemporaryDirectory(prefix="bench-") as folder:
         options = ["--peers", "none", "--algorithms", "echo", "--seconds", "1", "--releases", "0"]

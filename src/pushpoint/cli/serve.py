@@ -256,7 +256,7 @@ async def _serve(
         serving = [asyncio.create_task(inner.serve(sockets=[inner_socket]))]
         await _until_started(inner)
         if before:
-            await asyncio.to_thread(services.pools.restore)
+            await asyncio.to_thread(services.pools.restore, before.builds)
             await asyncio.to_thread(services.pools.wait_for, before.builds)
             await before.take_over()
         serving.append(asyncio.create_task(outer.serve(sockets=[start.listening])))

@@ -5,7 +5,7 @@ Another owner's private algorithm looks absent: the same error as for one that d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -248,6 +248,18 @@ def live(database: Database, *, limit: int) -> list[Algorithm]:
             _select().join(deployments, deployments.c.id == algorithms.c.live).order_by(newest).limit(limit)
         ).mappings()
         return [_algorithm(row) for row in rows]
+
+
+def live_of(database: Database, build_ids: Collection[str]) -> list[Algorithm]:
+    """List the algorithms whose live release is one of some builds, for the platform itself.
+
+    Returns:
+        Those.
+    """
+    live = _select().join(deployments, deployments.c.id == algorithms.c.live)
+    which = live.join(releases, releases.c.id == deployments.c.release_id).where(releases.c.build_id.in_(build_ids))
+    with reading(database) as connection:
+        return [_algorithm(row) for row in connection.execute(which).mappings()]
 
 
 def kept(database: Database) -> list[Algorithm]:

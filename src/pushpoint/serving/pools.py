@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,9 +65,18 @@ class Pools:
         self._renewing = threading.Lock()
         self._reaper = Repeating("idle pools", LOOK, self._reap)
 
-    def restore(self) -> None:
-        """Start the pools that keep workers and those that went live last, without waiting for them."""
-        for algorithm in (*algorithms.kept(self._database), *algorithms.live(self._database, limit=RESTORED)):
+    def restore(self, before: Collection[str] | None = None) -> None:
+        """Start the pools that keep workers, and some more, without waiting for them.
+
+        Args:
+            before: The builds that had workers in the platform before this one, which still runs. By default there is
+                none, and what went live last is started.
+        """
+        if before is None:
+            rest = algorithms.live(self._database, limit=RESTORED)
+        else:
+            rest = algorithms.live_of(self._database, before)
+        for algorithm in (*algorithms.kept(self._database), *rest):
             if deployment := deployments.live(self._database, algorithm):
                 try:
                     self.keep(deployment.release.build)
