@@ -17,6 +17,8 @@ from pushpoint.client import Client
 
 settings.register_profile("pushpoint", deadline=None)  # two cores with a platform on them are not a stopwatch
 settings.load_profile("pushpoint")
+# a shell lets what it starts in the background ignore interrupts, and all that is started by it would as well
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
