@@ -103,6 +103,17 @@ def test_what_is_under_way_is_bounded_by_the_window(platform: Platform, name: st
     assert size < WINDOW + 2000
 
 
+def test_a_worker_that_sends_more_than_the_window_is_ended(platform: Platform) -> None:
+    async def unread() -> Outcome:
+        async with streaming(pool, "flood") as stream:
+            return await stream.outcome
+
+    pool = platform.start("streams")
+    end = platform.run(unread())
+    assert isinstance(end, Failure)
+    assert "more of a stream than was asked for" in end.message
+
+
 def test_a_long_stream_arrives_whole_and_in_order(platform: Platform) -> None:
     items, _ = platform.run(read(platform.start("streams"), {"count": 5000}))
     assert said(items) == list(range(5000))

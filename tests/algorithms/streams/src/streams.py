@@ -1,7 +1,11 @@
 """Generates what it is told to, and counts what was closed before its end."""
 
+import contextlib
 import os
 import time
+
+from pushpoint.runtime import frames
+from pushpoint.runtime.messages import Item
 
 CLOSED = []
 
@@ -9,6 +13,13 @@ CLOSED = []
 def apply(input):
     if input == "closed":
         return CLOSED
+    if input == "flood":
+        frame = frames.encode(1, Item("binary", bytes(1 << 16)))
+        for _ in range(100):
+            for descriptor in range(3, 100):
+                with contextlib.suppress(OSError):
+                    os.write(descriptor, frame)
+        time.sleep(60)
     if input == "not a generator":
         return {"one": 1}
     return generate(**{name: value for name, value in input.items() if name != "stream"})
