@@ -81,7 +81,7 @@ def serve(
     ] = None,
     cpu_limit: Annotated[
         float | None,
-        typer.Option(help="Processors of a worker, such as 1.5 [default: all, in turn]", show_default=False, min=0.01),
+        typer.Option(help="Processors of a worker, such as 1.5 [default: all, in turn]", show_default=False, min=0.1),
     ] = None,
     process_limit: Annotated[
         int | None,

@@ -39,7 +39,7 @@ class AskedLimits(TypedDict, total=False):
     """What a worker of an algorithm may use, where that is to be less than the platform allows; sizes are bytes."""
 
     memory: Annotated[int, Meta(ge=64 << 20)] | None
-    cpus: Annotated[float, Meta(gt=0)] | None
+    cpus: Annotated[float, Meta(ge=0.1)] | None
     processes: Annotated[int, Meta(ge=16)] | None
     open_files: Annotated[int, Meta(ge=64)] | None
     scratch: Annotated[int, Meta(ge=1 << 20)] | None
