@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,58 +91,61 @@ async def answer(
         largest: Bytes that an item may have.
         shown: Leaves out of the outcome what is not for this caller.
     """
-    loop, stream = asyncio.get_running_loop(), Stream()
-    started = loop.time()
+    loop, stream, writer = asyncio.get_running_loop(), Stream(), _Writer(send, form, headers)
+    started, limit = loop.time(), asyncio.timeout(None)
     called = loop.create_task(call(stream))
     left = loop.create_task(_until_gone(receive))
     left.add_done_callback(lambda _: _settle(stream, Answer("void", b"", loop.time() - started)))
-    failure: Failure | None = None
-    begun = False
 
-    async def begin(lineage: Mapping[str, str]) -> None:
-        nonlocal begun
-        if not begun:
-            begun = True
-            kind = {"content-type": form.media_type}
-            await raw.begin(send, 200, {**kind, **_HEADERS, **lineage, **headers})
+    def over(_: object) -> None:
+        stream.end()
+        limit.reschedule(loop.time() + PATIENCE)
 
-    async def write(text: bytes, *, more: bool = True) -> None:
-        await send({"type": "http.response.body", "body": text, "more_body": more})
-
+    called.add_done_callback(over)
     try:
-        async with asyncio.timeout(None) as limit:
-
-            def over(_: object) -> None:
-                stream.end()
-                limit.reschedule(loop.time() + PATIENCE)
-
-            called.add_done_callback(over)
-            try:
-                while items := await stream.take():
-                    if failure := next(filter(None, (_wrong(item, largest) for item in items)), None):
-                        _settle(stream, failure)
-                        break
-                    await begin(stream.lineage)
-                    await write(b"".join(map(form.item, items)))
-                outcome, target = await called
-                outcome = failure or outcome
-            finally:
-                called.remove_done_callback(over)
+        async with limit:
+            failure: Failure | None = None
+            while not failure and (items := await stream.take()):
+                if failure := next(filter(None, (_wrong(item, largest) for item in items)), None):
+                    _settle(stream, failure)
+                else:
+                    await writer.write(items, stream.lineage)
+            outcome, target = await called
             if left.done():
                 raise raw.Gone
-            await begin(target.lineage)
+            outcome = failure or outcome
             if isinstance(outcome, Answer) and outcome.content_type != "void":
-                await write(form.item(Item(outcome.content_type, outcome.data)))
-            has_failed = isinstance(outcome, Failure)
-            end = wire.encode(_end(shown(target, outcome), target.lineage))
-            await write(form.last("error" if has_failed else "done", end), more=has_failed)
-        if has_failed:
+                await writer.write([Item(outcome.content_type, outcome.data)], target.lineage)
+            await writer.end(shown(target, outcome), target.lineage)
+        if isinstance(outcome, Failure):
             protocol.break_off(scope)
     except TimeoutError:
         protocol.break_off(scope)
     finally:
+        called.remove_done_callback(over)
         left.cancel()
         called.cancel()
+
+
+class _Writer:
+    def __init__(self, send: Send, form: Form, headers: Mapping[str, str]) -> None:
+        self._send, self._form, self._headers = send, form, headers
+        self._has_begun = False
+
+    async def write(self, items: Sequence[Item], lineage: Mapping[str, str]) -> None:
+        await self._write(b"".join(map(self._form.item, items)), lineage)
+
+    async def end(self, outcome: Outcome, lineage: Mapping[str, str]) -> None:
+        has_failed = isinstance(outcome, Failure)
+        end = wire.encode(_end(outcome, lineage))
+        await self._write(self._form.last("error" if has_failed else "done", end), lineage, more=has_failed)
+
+    async def _write(self, text: bytes, lineage: Mapping[str, str], *, more: bool = True) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            kind = {"content-type": self._form.media_type}
+            await raw.begin(self._send, 200, {**kind, **_HEADERS, **lineage, **self._headers})
+        await self._send({"type": "http.response.body", "body": text, "more_body": more})
 
 
 async def _until_gone(receive: Receive) -> None:
