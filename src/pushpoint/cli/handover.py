@@ -269,11 +269,14 @@ class Restarts:
 
     async def _adopt(self, before: Predecessor) -> None:
         # what is written down to be done is ours to do, until and once more after the one before has ended
-        is_last = False
+        from pushpoint.databases import changes
+
+        services, state, is_last = self._services, -1, False
         while not is_last:
             is_last = before.gone.is_set()
-            await asyncio.to_thread(self._services.builder.adopt)
-            await asyncio.to_thread(self._services.rollouts.adopt)
+            if state != (state := changes(services.database)):
+                for look in (services.builder.adopt, services.rollouts.adopt, services.pools.refresh):
+                    await asyncio.to_thread(look)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(before.gone.wait(), _LOOK)
 
@@ -369,5 +372,8 @@ def leave(successor: Successor, lock: Path, *, is_first: bool) -> NoReturn:
     """
     if not is_first:
         os._exit(0 if _is_alive(int(lock.read_text())) else 128 - min(successor.process.wait(), 0))
-    arguments = ["-I", "-S", stand_in.__file__, str(lock)]
-    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - our own program, in this process's place
+    if Path(stand_in.__file__).exists():  # who upgrades may have removed it
+        with contextlib.suppress(OSError):
+            arguments = [sys.executable, "-I", "-S", stand_in.__file__, str(lock)]
+            os.execv(sys.executable, arguments)  # noqa: S606 - our own program, in this process's place
+    os._exit(stand_in.main(str(lock)))

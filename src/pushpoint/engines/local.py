@@ -157,7 +157,11 @@ class LocalEngine:
 
 
 class LocalPool:
-    """The workers of one release."""
+    """The workers of one release.
+
+    Attributes:
+        launch: What they were started with.
+    """
 
     def __init__(
         self,
@@ -166,7 +170,7 @@ class LocalPool:
         loop: asyncio.AbstractEventLoop,
         on_stopped: Callable[[LocalPool], None],
     ) -> None:
-        self._algorithm = launch.algorithm
+        self.launch, self._algorithm = launch, launch.algorithm
         self._loop = loop
         self._started: Future[Failure | None] = Future()
         self._supervisor = Supervisor(make, launch.scaling, self._set_started)

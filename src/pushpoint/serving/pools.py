@@ -190,6 +190,19 @@ class Pools:
                     token, self._owner_tokens[live.id] = self._owner_tokens[live.id], token
             threading.Thread(target=self._end, args=(old if is_same else new, token), daemon=True).start()
 
+    def refresh(self) -> None:
+        """Start anew the workers of live releases that were started with what is not so any more."""
+        for algorithm in algorithms.live(self._database, limit=RESTORED):
+            deployment = deployments.live(self._database, algorithm)
+            pool = self._pools.get(deployment.release.build.id) if deployment else None
+            if deployment and pool:
+                try:
+                    now = self.launch(algorithm, deployment.release.build, token=pool.launch.owner_token)
+                    if now != pool.launch:
+                        self.renew(algorithm)
+                except Error as error:
+                    log.error("a live release does not start", algorithm=str(algorithm.name), reason=str(error))
+
     def try_out(self, algorithm: Algorithm, build: Build, environment: str, say: Callable[[str], None]) -> None:
         """Import and load a build once, in a worker that is then stopped.
 
