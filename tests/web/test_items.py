@@ -213,7 +213,7 @@ def test_a_silent_stream_of_events_is_kept_alive_by_comments(
         form = items.form(accept)
         assert form
         await items.answer(
-            {"extensions": {}},
+            {"extensions": {}},  # type: ignore[typeddict-item]
             asyncio.Event().wait,  # type: ignore[arg-type]
             send,
             call,
