@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pushpoint.engines.local import LocalEngine
     from pushpoint.limits import WorkerLimits
     from pushpoint.oidc import Issuers
-    from pushpoint.sandbox import Sandbox
+    from pushpoint.reach import Reach
     from pushpoint.scaling import Scaling
     from pushpoint.serving import Services
     from pushpoint.serving.limits import Limits
@@ -66,6 +66,15 @@ def serve(
             metavar="HOST[:PORT]",
             help="Git host that algorithms may be fetched from although it is not public, or has no TLS. May be "
             "repeated. Public ones need no mention.",
+        ),
+    ] = None,
+    egress: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST[:PORT]",
+            help="Host that algorithms may be allowed to reach, *.HOST for all below, or `public`. May be repeated "
+            "[default: none]",
+            show_default=False,
         ),
     ] = None,
     call_limit: Annotated[int, typer.Option(help="Calls of one account at once.", min=1)] = 80,
@@ -125,6 +134,7 @@ def serve(
 
         from pushpoint.limits import WorkerLimits
         from pushpoint.oidc import Issuers
+        from pushpoint.reach import Reach
         from pushpoint.scaling import Scaling
         from pushpoint.serving.limits import Limits
 
@@ -149,7 +159,8 @@ def serve(
         )
         scaling = Scaling(idle_seconds=idle_after)
         scaling = replace(scaling, max_replicas=max_replicas) if max_replicas else scaling
-        outside = Outside(url=address, issuers=issuers, listed=listed, scaling=scaling)
+        reach = Reach.read(egress or ())
+        outside = Outside(url=address, issuers=issuers, listed=listed, reach=reach, scaling=scaling)
         start = Start(home=home, listening=listening, lock=lock, before=before)
         run = _serve(start, outside, limits, worker, name, explicit=account is not None, profile=profile)
         successor = uvloop.run(run)
@@ -179,11 +190,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """Where callers find the platform, what it may speak to itself, and how many workers releases have."""
+    """Where callers find the platform, what it and workers may speak to, and how many workers releases have."""
 
     url: str
     issuers: Issuers
     listed: Set[str]
+    reach: Reach
     scaling: Scaling
 
 
@@ -277,6 +289,7 @@ async def _serve(
         services.fetcher.close()
         services.builder.close()
         await asyncio.to_thread(services.pools.close)
+        services.egress.close()
         groups.close()
         inner_path.unlink(missing_ok=True)
         services.identities.close()
@@ -323,7 +336,7 @@ def _open(
     outside: Outside,
     limits: Limits,
     inner: Path,
-    make_engine: Callable[[Path, Sandbox, Path], LocalEngine],
+    make_engine: Callable[..., LocalEngine],
     loop: asyncio.AbstractEventLoop,
     is_first: bool,
 ) -> Services:
@@ -343,6 +356,7 @@ def _open(
     from pushpoint.serving.lookups import Lookups
     from pushpoint.serving.metrics import Metrics
     from pushpoint.serving.pools import Pools
+    from pushpoint.serving.reaching import open_egress
     from pushpoint.serving.reports import Reports
     from pushpoint.serving.rollouts import Rollouts
     from pushpoint.serving.tokens import Tokens
@@ -373,9 +387,11 @@ def _open(
     sandbox = replace(found, installations=tuple(dict.fromkeys((*found.installations, *shown))))
     tokens = Tokens()
     vault = Vault(home / VAULT_KEY)
-    pools = Pools(home, database, store, make_engine(home, sandbox, inner), tokens, vault, outside.scaling)
+    egress = open_egress(home / "run", outside.reach)
+    engine = make_engine(home, sandbox, inner, way_out=egress)
+    pools = Pools(home, database, store, engine, tokens, vault, outside.scaling, outside.reach)
     repositories = home / "repositories"
-    builder = Builder(home, database, repositories, sandbox, pools, interpreters)
+    builder = Builder(home, database, repositories, sandbox, egress, pools, interpreters)
     return Services(
         home=home,
         url=outside.url,
@@ -384,6 +400,7 @@ def _open(
         issuers=outside.issuers,
         repositories=repositories,
         sandbox=sandbox,
+        egress=egress,
         interpreters=interpreters,
         tokens=tokens,
         identities=Identities(database, tokens),
@@ -391,7 +408,7 @@ def _open(
         limits=limits,
         lookups=Lookups(database),
         pools=pools,
-        metrics=Metrics(database, pools),
+        metrics=Metrics(database, pools, egress.counts),
         call_log=CallLog(),
         tracing=tracing,
         vault=vault,
