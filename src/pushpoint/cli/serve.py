@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import json
 import os
 import re
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,6 @@ from rich.console import Console
 from rich.text import Text
 
 from pushpoint.cli import handover
-from pushpoint.config import profile_path, read_file
 from pushpoint.errors import ConfigError, Conflict
 from pushpoint.hosts import check_listed
 from pushpoint.names import check_name
@@ -30,17 +28,9 @@ from pushpoint.names import check_name
 if TYPE_CHECKING:
     import uvicorn
 
-    from pushpoint.engines.local import LocalEngine
+    from pushpoint.cli.opening import Outside
     from pushpoint.limits import WorkerLimits
-    from pushpoint.oidc import Issuers
-    from pushpoint.reach import Reach
-    from pushpoint.scaling import Scaling
-    from pushpoint.serving import Services
     from pushpoint.serving.limits import Limits
-
-KEY_FILE = "api-key"
-ADMIN_KEY_FILE = "admin-key"
-"""For accounts and the platform's numbers alone; what deploys and calls does not need it."""
 
 
 def serve(
@@ -132,6 +122,7 @@ def serve(
         listening = before.listening if before else _listen(host, port)
         import uvloop
 
+        from pushpoint.cli.opening import Outside
         from pushpoint.limits import WorkerLimits
         from pushpoint.oidc import Issuers
         from pushpoint.reach import Reach
@@ -188,17 +179,6 @@ class Start:
     before: handover.Predecessor | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
-    """Where callers find the platform, what it and workers may speak to, and how many workers releases have."""
-
-    url: str
-    issuers: Issuers
-    listed: Set[str]
-    reach: Reach
-    scaling: Scaling
-
-
 async def _serve(
     start: Start,
     outside: Outside,
@@ -211,6 +191,7 @@ async def _serve(
 ) -> handover.Successor | None:
     import uvicorn
 
+    from pushpoint.cli import opening
     from pushpoint.engines.cgroups import find_groups
     from pushpoint.engines.local import LocalEngine
     from pushpoint.limits import MEMORY_SHARE, machine_memory
@@ -225,7 +206,9 @@ async def _serve(
     groups = find_groups(int(machine_memory() * MEMORY_SHARE))
     loop = asyncio.get_running_loop()
     engine = partial(LocalEngine, loop=loop, limits=worker, groups=groups)
-    services = await asyncio.to_thread(_open, home, outside, limits, inner_path, engine, loop, before is None)
+    services = await asyncio.to_thread(
+        opening.open_platform, home, outside, limits, inner_path, engine, loop, before is None
+    )
 
     def sweep() -> None:
         if before is None or before.gone.is_set():  # its calls keep what this process knows nothing of
@@ -234,14 +217,14 @@ async def _serve(
     sweeper = Repeating("sweeper", sweeping.EVERY, sweep)
     restarts = handover.Restarts(services, sweeper, start.listening, start.lock, before)
     try:
-        _first_start(services, account, explicit=explicit, say=say)
+        opening.first_start(services, account, explicit=explicit, say=say)
         sandbox = services.sandbox
         style = "dim" if sandbox.program else "bold yellow"
         say.print(Text(f"sandbox: {sandbox.description}", style))
         say.print(Text(f"limits of workers: {groups.description}; the rest by rlimits and watching", "dim"))
         say.print(Text(f"Python for algorithms: {', '.join(one.release for one in services.interpreters)}", "dim"))
         if profile:
-            _write_profile(outside.url, home, say)
+            opening.write_profile(outside.url, home, say)
         application = create_app(services)
 
         class Server(uvicorn.Server):
@@ -329,127 +312,6 @@ def _public_address(url: str | None, host: str, port: int) -> str:
     if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", url):
         raise ConfigError(f"{url!r} is not an address; write --url as https://HOST, without a path")
     return url
-
-
-def _open(
-    home: Path,
-    outside: Outside,
-    limits: Limits,
-    inner: Path,
-    make_engine: Callable[..., LocalEngine],
-    loop: asyncio.AbstractEventLoop,
-    is_first: bool,
-) -> Services:
-    import structlog
-
-    from pushpoint.databases import open_database
-    from pushpoint.interpreters import find_interpreters
-    from pushpoint.registry import deployments
-    from pushpoint.registry.vault import KEY_FILE as VAULT_KEY
-    from pushpoint.registry.vault import Vault
-    from pushpoint.sandbox import find_sandbox, installation
-    from pushpoint.serving import Services
-    from pushpoint.serving.building import Builder
-    from pushpoint.serving.call_log import CallLog
-    from pushpoint.serving.fetching import Fetcher
-    from pushpoint.serving.identities import Identities
-    from pushpoint.serving.lookups import Lookups
-    from pushpoint.serving.metrics import Metrics
-    from pushpoint.serving.pools import Pools
-    from pushpoint.serving.reaching import open_egress
-    from pushpoint.serving.reports import Reports
-    from pushpoint.serving.rollouts import Rollouts
-    from pushpoint.serving.tokens import Tokens
-    from pushpoint.serving.tracing import open_tracing
-    from pushpoint.stores.local import LocalStore
-
-    tracing = open_tracing(os.environ)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(file=(home / "platform.log").open("a")),
-    )
-    for folder in ("run", "repositories", "builds", "environments", "scratch"):
-        (home / folder).mkdir(exist_ok=True)
-    database = open_database(home / "platform.db")
-    if is_first:
-        deployments.recover(database)
-        for left in (home / "run").iterdir():
-            left.unlink()
-    store = LocalStore(home / "store")
-    interpreters = find_interpreters()
-    shown = dict.fromkeys(folder for interpreter in interpreters for folder in installation(interpreter.path))
-    found = find_sandbox()
-    sandbox = replace(found, installations=tuple(dict.fromkeys((*found.installations, *shown))))
-    tokens = Tokens()
-    vault = Vault(home / VAULT_KEY)
-    egress = open_egress(home / "run", outside.reach)
-    engine = make_engine(home, sandbox, inner, way_out=egress)
-    pools = Pools(home, database, store, engine, tokens, vault, outside.scaling, outside.reach)
-    repositories = home / "repositories"
-    builder = Builder(home, database, repositories, sandbox, egress, pools, interpreters)
-    return Services(
-        home=home,
-        url=outside.url,
-        database=database,
-        store=store,
-        issuers=outside.issuers,
-        repositories=repositories,
-        sandbox=sandbox,
-        egress=egress,
-        interpreters=interpreters,
-        tokens=tokens,
-        identities=Identities(database, tokens),
-        reports=Reports(database),
-        limits=limits,
-        lookups=Lookups(database),
-        pools=pools,
-        metrics=Metrics(database, pools, egress.counts),
-        call_log=CallLog(),
-        tracing=tracing,
-        vault=vault,
-        builder=builder,
-        fetcher=Fetcher(database, repositories, vault, builder, outside.listed),
-        rollouts=Rollouts(database, repositories, pools, tokens, loop),
-    )
-
-
-def _first_start(services: Services, account: str, *, explicit: bool, say: Console) -> None:
-    from pushpoint.records import EVERYDAY
-    from pushpoint.registry import accounts, keys
-
-    owner = accounts.oldest(services.database)
-    if owner and explicit and owner.name != account:
-        why = f"this home belongs to {owner.name}, not to {account}; leave --account out, or use another --home"
-        raise ConfigError(why)
-    owner = owner or accounts.create(services.database, account)
-    for name, label, scopes in ((KEY_FILE, "first key", EVERYDAY), (ADMIN_KEY_FILE, "admin key", {"admin"})):
-        path = services.home / name
-        if path.exists():
-            continue
-        key, _ = keys.issue(services.database, owner, label=label, scopes=scopes)
-        draft = path.with_suffix(".draft")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
-            file.write(key + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-        say.print(Text(f"account {owner.name}; its {label} is in {path}", "green"))
-
-
-def _write_profile(url: str, home: Path, say: Console) -> None:
-    path = profile_path(os.environ)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = read_file(path).get("url", url) if path.exists() else url
-    files = {"key-file": home / KEY_FILE, "admin-key-file": home / ADMIN_KEY_FILE}
-    lines = [f"{name} = {json.dumps(str(file), ensure_ascii=False)}\n" for name, file in files.items()]
-    path.write_text(f'# written by `pushpoint serve`\nurl = "{url}"\n{"".join(lines)}', encoding="utf-8")
-    path.chmod(0o600)
-    say.print(Text(f"profile: {path}" + (f", which pointed to {before} before" if before != url else ""), "dim"))
 
 
 @contextlib.contextmanager
