@@ -22,11 +22,12 @@ from pushpoint.engines.local import LocalEngine
 from pushpoint.errors import ConfigError
 from pushpoint.interpreters import find_interpreters
 from pushpoint.oidc import Issuers
+from pushpoint.reach import Reach
 from pushpoint.records import EVERYDAY
 from pushpoint.registry import accounts, deployments, keys
 from pushpoint.registry.vault import KEY_FILE as VAULT_KEY
 from pushpoint.registry.vault import Vault
-from pushpoint.sandbox import Sandbox, find_sandbox, installation
+from pushpoint.sandbox import find_sandbox, installation
 from pushpoint.scaling import Scaling
 from pushpoint.serving import Services
 from pushpoint.serving.building import Builder
@@ -37,6 +38,7 @@ from pushpoint.serving.limits import Limits
 from pushpoint.serving.lookups import Lookups
 from pushpoint.serving.metrics import Metrics
 from pushpoint.serving.pools import Pools
+from pushpoint.serving.reaching import open_egress
 from pushpoint.serving.reports import Reports
 from pushpoint.serving.rollouts import Rollouts
 from pushpoint.serving.tokens import Tokens
@@ -50,11 +52,12 @@ ADMIN_KEY_FILE = "admin-key"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """Where callers find the platform, what it may speak to itself, and how many workers releases have."""
+    """Where callers find the platform, what it and workers may speak to, and how many workers releases have."""
 
     url: str
     issuers: Issuers
     listed: Set[str]
+    reach: Reach
     scaling: Scaling
 
 
@@ -63,7 +66,7 @@ def open_platform(
     outside: Outside,
     limits: Limits,
     inner: Path,
-    make_engine: Callable[[Path, Sandbox, Path], LocalEngine],
+    make_engine: Callable[..., LocalEngine],
     loop: asyncio.AbstractEventLoop,
     is_first: bool,
 ) -> Services:
@@ -71,10 +74,10 @@ def open_platform(
 
     Args:
         home: The folder.
-        outside: Its address, and what it may speak to.
+        outside: Its address, and what it and its workers may speak to.
         limits: Of calls.
         inner: The socket on which algorithms find the platform.
-        make_engine: From the home, the sandbox and the socket.
+        make_engine: `LocalEngine`, without the home, the sandbox, the socket and the workers' way out.
         loop: Where calls run.
         is_first: Whether no other platform runs on this home; then what one left over is removed.
 
@@ -105,9 +108,11 @@ def open_platform(
     sandbox = replace(found, installations=tuple(dict.fromkeys((*found.installations, *shown))))
     tokens = Tokens()
     vault = Vault(home / VAULT_KEY)
-    pools = Pools(home, database, store, make_engine(home, sandbox, inner), tokens, vault, outside.scaling)
+    egress = open_egress(home / "run", outside.reach)
+    engine = make_engine(home, sandbox, inner, way_out=egress)
+    pools = Pools(home, database, store, engine, tokens, vault, outside.scaling, outside.reach)
     repositories = home / "repositories"
-    builder = Builder(home, database, repositories, sandbox, pools, interpreters)
+    builder = Builder(home, database, repositories, sandbox, egress, pools, interpreters)
     return Services(
         home=home,
         url=outside.url,
@@ -116,6 +121,7 @@ def open_platform(
         issuers=outside.issuers,
         repositories=repositories,
         sandbox=sandbox,
+        egress=egress,
         interpreters=interpreters,
         tokens=tokens,
         identities=Identities(database, tokens),
@@ -123,7 +129,7 @@ def open_platform(
         limits=limits,
         lookups=Lookups(database),
         pools=pools,
-        metrics=Metrics(database, pools),
+        metrics=Metrics(database, pools, egress.counts),
         call_log=CallLog(),
         tracing=tracing,
         vault=vault,

@@ -58,6 +58,15 @@ def serve(
             "repeated. Public ones need no mention.",
         ),
     ] = None,
+    egress: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST[:PORT]",
+            help="Host that algorithms may be allowed to reach, *.HOST for all below, or `public`. May be repeated "
+            "[default: none]",
+            show_default=False,
+        ),
+    ] = None,
     call_limit: Annotated[int, typer.Option(help="Calls of one account at once.", min=1)] = 80,
     child_limit: Annotated[int, typer.Option(help="Calls at once that one call's algorithms make.", min=1)] = 24,
     queue_limit: Annotated[
@@ -116,6 +125,7 @@ def serve(
         from pushpoint.cli.opening import Outside
         from pushpoint.limits import WorkerLimits
         from pushpoint.oidc import Issuers
+        from pushpoint.reach import Reach
         from pushpoint.scaling import Scaling
         from pushpoint.serving.limits import Limits
 
@@ -140,7 +150,8 @@ def serve(
         )
         scaling = Scaling(idle_seconds=idle_after)
         scaling = replace(scaling, max_replicas=max_replicas) if max_replicas else scaling
-        outside = Outside(url=address, issuers=issuers, listed=listed, scaling=scaling)
+        reach = Reach.read(egress or ())
+        outside = Outside(url=address, issuers=issuers, listed=listed, reach=reach, scaling=scaling)
         start = Start(home=home, listening=listening, lock=lock, before=before)
         run = _serve(start, outside, limits, worker, name, explicit=account is not None, profile=profile)
         successor = uvloop.run(run)
@@ -261,6 +272,7 @@ async def _serve(
         services.fetcher.close()
         services.builder.close()
         await asyncio.to_thread(services.pools.close)
+        services.egress.close()
         groups.close()
         inner_path.unlink(missing_ok=True)
         services.identities.close()
