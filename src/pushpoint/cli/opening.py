@@ -22,11 +22,11 @@ from pushpoint.engines.local import LocalEngine
 from pushpoint.errors import ConfigError
 from pushpoint.interpreters import find_interpreters
 from pushpoint.oidc import Issuers
+from pushpoint.reach import Reach
 from pushpoint.records import EVERYDAY
 from pushpoint.registry import accounts, deployments, keys
 from pushpoint.registry.vault import KEY_FILE as VAULT_KEY
 from pushpoint.registry.vault import Vault
-from pushpoint.reach import Reach
 from pushpoint.sandbox import find_sandbox, installation
 from pushpoint.scaling import Scaling
 from pushpoint.serving import Services
