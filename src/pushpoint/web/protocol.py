@@ -7,7 +7,7 @@ two wake-ups of the client. And a call that has arrived as a whole may be taken 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -177,10 +177,15 @@ def _write(cycle: RequestResponseCycle | Exchange, status: int, headers: Mapping
         for name, value in headers.items():
             head.append(f"{name}: {value if value.isprintable() else raw.one_line(value)}\r\n")
         head.append(f"content-length: {len(body)}\r\n" if cycle.keep_alive else _LAST.format(len(body)))
-        ours = b"".join(b"%b: %b\r\n" % pair for pair in cycle.default_headers)
-        cycle.transport.write(b"".join(("".join(head).encode("latin-1", "replace"), ours, b"\r\n", body)))
+        ours = _ours(*cycle.default_headers)
+        cycle.transport.write(b"".join(("".join(head).encode("latin-1", "replace"), ours, body)))
         cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
             cycle.transport.close()
         cycle.on_response()
+
+
+@lru_cache(4)  # the date is among them, so they are others each second
+def _ours(*headers: tuple[bytes, bytes]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % pair for pair in headers) + b"\r\n"
