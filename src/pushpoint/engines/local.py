@@ -180,7 +180,7 @@ class LocalPool:
         self.launch, self._algorithm = launch, launch.algorithm
         self._loop = loop
         self._started: Future[Failure | None] = Future()
-        self._supervisor = Supervisor(make, launch.scaling, self._set_started)
+        self._supervisor = Supervisor(make, launch.scaling, self._set_started, loop)
         self._closed = threading.Event()
         self._on_stopped = on_stopped
 
@@ -208,6 +208,16 @@ class LocalPool:
     def live_replicas(self) -> int:
         """Workers that can answer, now or after the call they are at."""
         return self._supervisor.live_replicas
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether it takes calls, and has a worker that can answer."""
+        return not self._closed.is_set() and self._supervisor.live_replicas > 0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether a worker takes many calls at a time, which have no identity of their own."""
+        return self._supervisor.at_once > 1
 
     @property
     def scaling(self) -> Scaling:
@@ -275,9 +285,26 @@ class LocalPool:
         Raises:
             Unavailable: The pool is being stopped.
         """
+        self._check_open()
+        return await self._supervisor.call(call, timeout, stream)
+
+    def submit(self, call: Call, timeout: float, take: Callable[[Outcome], None]) -> None:
+        """Do what `call` does, for those who are on the loop and do not want to wait.
+
+        Args:
+            call: What to call it with.
+            timeout: Seconds, waiting included.
+            take: Called once with the outcome, before this returns or later; it must raise nothing.
+
+        Raises:
+            Unavailable: The pool is being stopped.
+        """
+        self._check_open()
+        self._supervisor.submit(call, timeout, take)
+
+    def _check_open(self) -> None:
         if self._closed.is_set():
             raise Unavailable(f"this release of {self._algorithm} is being stopped; call again", retry_after=1.0)
-        return await self._supervisor.call(call, timeout, stream)
 
     def drain(self, timeout: float) -> None:
         """Take no new calls, wait for those under way, end the workers. Safe to repeat; never on the loop.

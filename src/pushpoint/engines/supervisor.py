@@ -12,8 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from pushpoint.engines.jobs import Job, Reply
 from pushpoint.engines.streams import Stream
-from pushpoint.engines.worker import PING_SECONDS, Job, Start, Worker
+from pushpoint.engines.worker import PING_SECONDS, Start, Worker
 from pushpoint.lifecycle import ReplicaState
 from pushpoint.limits import available_memory, machine_memory
 from pushpoint.runtime import frames
@@ -52,18 +53,24 @@ class Supervisor:
         failure: Why the newest start failed, while no worker is ready.
         in_flight: Calls that were taken and not yet answered.
         last_used: When the latest call began or ended, or the first workers were ready, in seconds of `time.monotonic`.
+        at_once: How many calls the newest worker takes at a time.
         load_seconds: What verifying the model, import and load took in the newest worker.
     """
 
     def __init__(
-        self, make: Callable[[int], Start], scaling: Scaling, on_started: Callable[[Failure | None], None]
+        self,
+        make: Callable[[int], Start],
+        scaling: Scaling,
+        on_started: Callable[[Failure | None], None],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.scaling = scaling
         self.failure: Failure | None = None
         self.in_flight = 0
+        self.at_once = 1
         self.last_used = time.monotonic()
         self.load_seconds = 0.0
-        self._make = make
+        self._make, self._loop = make, loop
         self._on_started = on_started
         self._workers: set[Worker] = set()
         self._waiting: deque[Job] = deque()
@@ -78,7 +85,7 @@ class Supervisor:
     @property
     def live_replicas(self) -> int:
         """How many workers can answer, now or after the call they are at."""
-        return sum(worker.state in {ReplicaState.READY, ReplicaState.BUSY} for worker in self._workers)
+        return sum(worker.is_live for worker in self._workers)
 
     @property
     def waiting(self) -> int:
@@ -107,24 +114,47 @@ class Supervisor:
         Returns:
             The answer, or the failure: the algorithm's, a dead worker's, or that time is up.
         """
-        loop = asyncio.get_running_loop()
-        if len(call.data) > frames.DATA_LIMIT:
-            return Failure("TooLargeError", f"the input is larger than {frames.DATA_LIMIT} bytes")
-        outcome = stream.outcome if stream else loop.create_future()
-        job = Job(call, timeout, loop.time() + timeout, outcome, stream=stream)
+        outcome = stream.outcome if stream else self._loop.create_future()
         self.in_flight += 1
-        self.last_used = time.monotonic()
         try:
-            if self._waiting or not self._give(job):
-                if self.failure and not self.live_replicas:
-                    return self.failure
-                self._waiting.append(job)
-            if self._glance is None:
-                self._glance = loop.call_later(GLANCE_SECONDS, self._look)
-            return await job.outcome
+            failure = self._begin(Job(call, timeout, self._loop.time() + timeout, outcome, stream=stream))
+            return failure or await outcome
         finally:
-            self.in_flight -= 1
-            self.last_used = time.monotonic()
+            self._over()
+
+    def submit(self, call: Call, timeout: float, take: Callable[[Outcome], None]) -> None:
+        """Do what `call` does, without a coroutine.
+
+        Args:
+            call: What to call it with.
+            timeout: Seconds for waiting and answering together.
+            take: Called once with the outcome; it must raise nothing.
+        """
+
+        def over(outcome: Outcome) -> None:
+            self._over()
+            take(outcome)
+
+        job = Job(call, timeout, self._loop.time() + timeout, Reply(over))
+        self.in_flight += 1
+        if failure := self._begin(job):
+            job.settle(failure)
+
+    def _begin(self, job: Job) -> Failure | None:
+        if len(job.call.data) > frames.DATA_LIMIT:
+            return Failure("TooLargeError", f"the input is larger than {frames.DATA_LIMIT} bytes")
+        self.last_used = time.monotonic()
+        if self._waiting or not self._give(job):
+            if self.failure and not self.live_replicas:
+                return self.failure
+            self._waiting.append(job)
+        if self._glance is None:
+            self._glance = self._loop.call_later(GLANCE_SECONDS, self._look)
+        return None
+
+    def _over(self) -> None:
+        self.in_flight -= 1
+        self.last_used = time.monotonic()
 
     def _give(self, job: Job) -> bool:
         best, least = None, frames.MOST_AT_ONCE * 2
@@ -152,8 +182,7 @@ class Supervisor:
             self._offer(worker)
 
     def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self._loop.time()
         for job in self._waiting:
             if now >= job.deadline:
                 job.settle(
@@ -165,10 +194,10 @@ class Supervisor:
             worker.look(now)
         if self._waiting and now - self._waiting[0].began > PATIENCE_SECONDS:
             self._grow(min(len(self._workers), len(self._waiting)))
-        self._glance = loop.call_later(GLANCE_SECONDS, self._look) if self.in_flight else None
+        self._glance = self._loop.call_later(GLANCE_SECONDS, self._look) if self.in_flight else None
 
     def _grow(self, workers: int) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         if now < self._no_growth_before or any(one.state is ReplicaState.STARTING for one in self._workers):
             return
         self._no_growth_before = now + PATIENCE_SECONDS
@@ -208,7 +237,7 @@ class Supervisor:
                     ready = Ready(START_SECONDS, Failure("LoadingError", f"not ready within {START_SECONDS:g} seconds"))
                 self.load_seconds = ready.seconds
                 if ready.failure is None:
-                    self.failure = None
+                    self.failure, self.at_once = None, ready.at_once
                     self._offer(worker)
                 else:
                     worker.kill()
@@ -217,7 +246,7 @@ class Supervisor:
                     first = False
                     self._started(ready.failure)
                     if ready.failure is not None:
-                        self._no_growth_before = asyncio.get_running_loop().time() + BACKOFF_LIMIT_SECONDS
+                        self._no_growth_before = self._loop.time() + BACKOFF_LIMIT_SECONDS
                         return
                 await worker.gone(self._again)
                 if worker.state is ReplicaState.STOPPED:
@@ -226,7 +255,7 @@ class Supervisor:
                 worker.kill()
                 await worker.gone(self._again)
                 self._workers.discard(worker)
-            steady = worker.answered or asyncio.get_running_loop().time() - worker.born > STEADY_SECONDS
+            steady = worker.answered or self._loop.time() - worker.born > STEADY_SECONDS
             pause = BACKOFF_SECONDS if steady else min(max(pause * 2, BACKOFF_SECONDS), BACKOFF_LIMIT_SECONDS)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pushpoint.engines import Proxy, watching
+from pushpoint.engines.jobs import Job
 from pushpoint.engines.streams import Stream
 from pushpoint.lifecycle import ReplicaState, advance
 from pushpoint.runtime import frames
@@ -73,37 +74,6 @@ class Start:
     proxy: Proxy | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Job:
-    """A call on its way.
-
-    Attributes:
-        call: What the algorithm is called with.
-        timeout: The seconds that the caller has given it.
-        deadline: When they are over, in the loop's seconds.
-        outcome: Where the outcome will be.
-        alone: Whether it is to be with no other: it was among those that ended a worker.
-        stream: Where its items go, if its caller takes them one by one.
-    """
-
-    call: Call
-    timeout: float
-    deadline: float
-    outcome: asyncio.Future[Outcome]
-    alone: bool = False
-    stream: Stream | None = None
-
-    @property
-    def began(self) -> float:
-        """When it came, in the loop's seconds."""
-        return self.deadline - self.timeout
-
-    def settle(self, outcome: Outcome) -> None:
-        """Answer the caller, if that is still waiting."""
-        if not self.outcome.done():
-            self.outcome.set_result(outcome)
-
-
 class Worker(asyncio.Protocol):
     """One worker process, seen from outside.
 
@@ -140,6 +110,11 @@ class Worker(asyncio.Protocol):
         self._accusation = ""
 
     @property
+    def is_live(self) -> bool:
+        """Whether it can answer, now or after the call it is at."""
+        return self.state is ReplicaState.READY or self.state is ReplicaState.BUSY
+
+    @property
     def load(self) -> int:
         """How many calls it has."""
         return len(self._jobs)
@@ -148,7 +123,7 @@ class Worker(asyncio.Protocol):
     def room(self) -> int:
         """How many calls it may be given now; none while one is to be alone."""
         jobs = self._jobs
-        if not (self.state is ReplicaState.READY or self.state is ReplicaState.BUSY) or self._transport is None:
+        if not self.is_live or self._transport is None:
             return 0
         if self._transport.is_closing() or (len(jobs) == 1 and next(iter(jobs.values())).alone):
             return 0
@@ -239,7 +214,9 @@ class Worker(asyncio.Protocol):
         self._call_id = self._call_id % 0xFFFFFFFF + 1
         self._jobs[self._call_id] = job
         call = job.call
-        if self._at_once > 1:  # what it asks of the platform cannot be told apart, so it asks as its owner
+        if (
+            call.token and self._at_once > 1
+        ):  # what it asks of the platform cannot be told apart, so it asks as its owner
             call = Call(call.content_type, call.data, "", call.stdout, call.trace, call.stream)
         self._send(self._call_id, call)
         if job.stream is not None:

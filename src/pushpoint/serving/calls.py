@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from pushpoint.engines.streams import Stream
 from pushpoint.errors import Overloaded, Unavailable
@@ -67,3 +68,42 @@ async def call(
             except Unavailable:
                 continue  # drained between the look and the call: look again
     raise Unavailable(f"algo://{reference.algorithm} is being switched; call again", retry_after=1)
+
+
+def submit(
+    services: Services,
+    actor: Actor,
+    target: Target,
+    request: Call,
+    *,
+    timeout: float,
+    request_id: str,
+    take: Callable[[Outcome], None],
+) -> bool:
+    """Call what runs and has room, without waiting; the call has its place among those of its account meanwhile.
+
+    Args:
+        services: The platform.
+        actor: Whose identity the algorithm's own calls carry.
+        target: What to call.
+        request: The input; its token is made here.
+        timeout: Seconds.
+        request_id: What the call's own requests are known by.
+        take: Called once with the outcome; it must raise nothing.
+
+    Returns:
+        Whether it is under way; else `call` does it, or tells why not.
+    """
+    pool, limits, tokens = services.pools.running(target.build), services.limits, services.tokens
+    if pool is None or not pool.is_serving or pool.waiting >= limits.queue or limits.is_full(actor):
+        return False
+    slot = limits.take(actor)
+    token = "" if pool.is_shared else tokens.issue(actor, target.algorithm, session=request_id)
+
+    def over(outcome: Outcome) -> None:
+        limits.leave(slot)
+        tokens.revoke(token)
+        take(outcome)
+
+    pool.submit(Call(request.content_type, request.data, token, request.stdout, request.trace), timeout, over)
+    return True

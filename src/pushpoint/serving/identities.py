@@ -27,6 +27,7 @@ NOTED = 10.0
 GUESSES, GUESSING = 5, 60.0
 """Wrong passwords of one user, and the seconds within which no more are looked at."""
 _MOST = 10_000  # remembered keys, twice where calls run, and users with wrong passwords
+_NOBODY: tuple[None, int, float] = None, 0, 0.0
 
 
 class Identities:
@@ -49,10 +50,21 @@ class Identities:
         """
         if key.startswith(tokens.PREFIX):
             return self._of_token(key)
-        hashed = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
-        actor = self._remembered(hashed, lambda: keys.authenticate(self._database, key))
+        actor = self._remembered(_hashed(key), lambda: keys.authenticate(self._database, key))
         if actor:
             self._used[actor.key_id] = datetime.now(UTC)
+        return actor
+
+    def remembered(self, key: str) -> Actor | None:
+        """Say who acts with a key, if that is in memory; nothing is asked of the database.
+
+        Returns:
+            The actor, or none; tokens of calls are not remembered.
+        """
+        actor, then, until = self._found.get(_hashed(key), _NOBODY)
+        if actor is None or then != changes(self._database) or time.monotonic() > until:
+            return None
+        self._used[actor.key_id] = datetime.now(UTC)
         return actor
 
     def _of_token(self, token: str) -> Actor | None:
@@ -76,7 +88,7 @@ class Identities:
 
     def _remembered(self, which: object, look: Callable[[], Actor | None]) -> Actor | None:
         now, state = time.monotonic(), changes(self._database)
-        actor, then, until = self._found.get(which, (None, 0, 0.0))
+        actor, then, until = self._found.get(which, _NOBODY)
         if actor is None or then != state or now > until:
             actor = look()
             if actor is None:
@@ -129,3 +141,7 @@ class Identities:
         used, self._used = self._used, {}
         if used:
             keys.note_used(self._database, used)
+
+
+def _hashed(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

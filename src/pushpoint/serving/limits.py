@@ -37,22 +37,47 @@ class Limits:
 
     @contextmanager
     def slot(self, actor: Actor) -> Iterator[None]:
-        """Count a call for as long as it lasts; on the loop.
+        """Count a call for as long as it lasts, as `take` does.
 
         Yields:
             Nothing; the call may be made.
+        """
+        slot = self.take(actor)
+        try:
+            yield
+        finally:
+            self.leave(slot)
+
+    def take(self, actor: Actor) -> str:
+        """Count a call that begins; on the loop.
+
+        Returns:
+            What to `leave` when the call is over.
 
         Raises:
             Overloaded: The account, or the call that this one is a child of, has too many at once.
         """
-        whose, most = (actor.session, self.children) if actor.session else (actor.account.name, self.calls)
+        whose, most = self._of(actor)
         if self._now[whose] >= most:
             what = "this call's algorithms make" if actor.session else f"{actor.account.name} makes"
             raise Overloaded(f"{what} {most} calls at once, which is the most; wait for one to end", retry_after=1)
         self._now[whose] += 1
-        try:
-            yield
-        finally:
-            self._now[whose] -= 1
-            if not self._now[whose]:
-                del self._now[whose]
+        return whose
+
+    def leave(self, slot: str) -> None:
+        """Count a call that is over."""
+        self._now[slot] -= 1
+        if not self._now[slot]:
+            del self._now[slot]
+
+    def is_full(self, actor: Actor) -> bool:
+        """Say whether `take` would refuse a call.
+
+        Returns:
+            That.
+        """
+        whose, most = self._of(actor)
+        return self._now[whose] >= most
+
+    def _of(self, actor: Actor) -> tuple[str, int]:
+        return (actor.session, self.children) if actor.session else (actor.account.name, self.calls)

@@ -96,6 +96,14 @@ class Lookups:
             target = targets[asked] = _look_up(self._database, actor, reference)
         return target
 
+    def remembered(self, actor: Actor, reference: Reference) -> Target | None:
+        """Find what a call is for, if that is in memory; nothing is asked of the database.
+
+        Returns:
+            What `target` does, or none.
+        """
+        return self._now().targets.get((actor.account.name, actor.key_id, reference))
+
     def _now(self) -> _Remembered:
         state, remembered = changes(self._database), self._remembered
         if state != remembered.state or len(remembered.targets) + len(remembered.names) >= _MOST:

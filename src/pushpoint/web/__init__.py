@@ -7,7 +7,7 @@ it was sent (`//`, `%2F`) and bodies as streams.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import cast
 
@@ -24,6 +24,7 @@ from pushpoint.web import (
     builds,
     data,
     description,
+    direct,
     environments,
     errors,
     git,
@@ -32,6 +33,7 @@ from pushpoint.web import (
     metrics,
     openapi,
     organizations,
+    protocol,
     publishers,
     releases,
     reports,
@@ -133,7 +135,31 @@ MOUNTED: dict[str, Callable[[Services], ASGIApp]] = {
 """The raw applications, by what their paths begin with."""
 
 
-def create_app(services: Services) -> ASGIApp:
+class Application:
+    """The platform's ASGI application.
+
+    Attributes:
+        direct: The way of ordinary calls around ASGI, for a server that has such a way.
+    """
+
+    def __init__(self, management: ASGIApp, mounted: Mapping[bytes, ASGIApp], direct: protocol.Direct | None) -> None:
+        self._management, self._mounted, self.direct = management, mounted, direct
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        raw = scope["raw_path"]
+        for prefix, mount in self._mounted.items():
+            if raw.startswith(prefix) or raw == prefix.rstrip(b"/"):
+                await mount(scope, receive, send)
+                return
+        if found := _BY_ID.match(scope["path"]):  # each path with an owner and a name has a twin with an id
+            scope = cast(
+                "Scope", {**scope, "path": f"/v1/algorithms/{algorithms.BY_ID}/{scope['path'][found.start(1) :]}"}
+            )
+        await self._management(scope, receive, send)
+
+
+def create_app(services: Services) -> Application:
     """Make the platform's ASGI application.
 
     Args:
@@ -162,18 +188,5 @@ def create_app(services: Services) -> ASGIApp:
     )
     guards.check_routes(management)
     management.state.describe = cache(lambda: wire.encode(openapi.describe(ROUTES)))
-    mounted = [(prefix.encode(), guards.insisting(make(services))) for prefix, make in MOUNTED.items()]
-
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        raw = scope["raw_path"]
-        for prefix, mount in mounted:
-            if raw.startswith(prefix) or raw == prefix.rstrip(b"/"):
-                await mount(scope, receive, send)
-                return
-        if found := _BY_ID.match(scope["path"]):  # each path with an owner and a name has a twin with an id
-            scope = cast(
-                "Scope", {**scope, "path": f"/v1/algorithms/{algorithms.BY_ID}/{scope['path'][found.start(1) :]}"}
-            )
-        await management(scope, receive, send)
-
-    return application
+    mounted = {prefix.encode(): guards.insisting(make(services)) for prefix, make in MOUNTED.items()}
+    return Application(management, mounted, direct.direct(services))

@@ -14,8 +14,7 @@ from pushpoint.errors import Error, Unavailable
 from pushpoint.web.errors import bug, envelope
 from pushpoint.wire import encode
 
-_CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
-
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 log = structlog.get_logger()
 
@@ -43,7 +42,16 @@ def query(scope: HTTPScope) -> dict[str, str]:
     Returns:
         Names and values.
     """
-    return dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    return options(scope["query_string"])
+
+
+def options(query_string: bytes) -> dict[str, str]:
+    """Read a query string; the last of each name counts.
+
+    Returns:
+        Names and values.
+    """
+    return dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True))
 
 
 async def chunks(receive: Receive) -> AsyncIterator[bytes]:
@@ -67,11 +75,17 @@ async def chunks(receive: Receive) -> AsyncIterator[bytes]:
 
 async def begin(send: Send, status: int, headers: Mapping[str, str]) -> None:
     """Send the status and the headers; a line break in a value, which may be a user's text, breaks no header."""
-    pairs = [
-        (name.encode("latin-1"), _CONTROLS.sub(b" ", value.encode("latin-1", "replace")))
-        for name, value in headers.items()
-    ]
+    pairs = [(name.encode("latin-1"), one_line(value).encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
+
+
+def one_line(value: str) -> str:
+    """Make the value of a header of a text, which may be a user's.
+
+    Returns:
+        It, with spaces for what a header cannot hold.
+    """
+    return _CONTROLS.sub(" ", value)
 
 
 async def answer(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -115,10 +129,19 @@ def guarded(application: ASGIApp) -> ASGIApp:
         except Exception as error:
             if started:  # too late for an answer: break it off, so that nobody takes it for whole
                 raise
-            if isinstance(error, OSError):
-                log.error("the disk failed", exc_info=error)
-                why = f"the platform cannot use its disk ({error.strerror})"
-                error = Unavailable(f"{why}; tell its operator, then send it again")
-            await answer(send, *(envelope(error) if isinstance(error, Error) else bug(error)))
+            await answer(send, *wrong(error))
 
     return outer
+
+
+def wrong(error: Exception) -> tuple[int, dict[str, str], bytes]:
+    """Write what went wrong as an answer.
+
+    Returns:
+        Status, headers and JSON body.
+    """
+    if isinstance(error, OSError):
+        log.error("the disk failed", exc_info=error)
+        why = f"the platform cannot use its disk ({error.strerror})"
+        error = Unavailable(f"{why}; tell its operator, then send it again")
+    return envelope(error) if isinstance(error, Error) else bug(error)

@@ -42,16 +42,28 @@ def application(services: Services) -> ASGIApp:
                 if message["status"] >= 400 and b"x-pushpoint-algorithm" not in dict(message["headers"]):
                     status = message["status"]
             elif status and message["type"] == "http.response.body":
-                error = _error(message["body"])
-                kind = error.error_type or str(status)  # what no error of ours stands for has its status alone
-                services.metrics.refused(kind)
-                path = cast("HTTPScope", scope)["path"]
-                services.call_log.refused(path, status, kind, time.perf_counter() - began, error.id)
+                note(services, cast("HTTPScope", scope)["path"], status, message["body"], time.perf_counter() - began)
             await send(message)
 
         await inner(scope, receive, watching)
 
     return watched
+
+
+def note(services: Services, path: str, status: int, body: bytes, seconds: float) -> None:
+    """Count an answer to a call that reached no algorithm.
+
+    Args:
+        services: The platform.
+        path: What was asked for.
+        status: Of the answer.
+        body: Of the answer.
+        seconds: What it took.
+    """
+    error = _error(body)
+    kind = error.error_type or str(status)  # what no error of ours stands for has its status alone
+    services.metrics.refused(kind)
+    services.call_log.refused(path, status, kind, seconds, error.id)
 
 
 def error_type(body: bytes) -> str:

@@ -1,0 +1,88 @@
+"""Ordinary calls without ASGI: a request that is there as a whole is given to a worker, and answered when that answers.
+
+No task, no coroutine, no message in between; they are half of what the platform takes for a call. It does what `calls`
+does, with the same functions. Whatever is unusual is declined: a caller that is not known yet, a release that has no
+worker, a stream, a limit that is reached, anything wrong. `calls` then does it, or says why not.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from uuid import uuid4
+
+from pushpoint.errors import Error
+from pushpoint.names import Reference
+from pushpoint.runtime.messages import Outcome
+from pushpoint.serving import Services
+from pushpoint.serving import calls as serving
+from pushpoint.web import calls, guards, items, outcomes, protocol, raw, refusals
+
+_USUAL = re.compile(rb"/v1/algo/(\w+/\w+(?:/[\w.*-]+)?)(?:\?([^#]*))?", re.ASCII)
+_LONGEST = 200  # bytes of a path and query whose meaning is remembered
+
+
+def direct(services: Services) -> protocol.Direct | None:
+    """Make the way around ASGI.
+
+    Returns:
+        A function for requests; none where every call is traced.
+    """
+    return None if services.tracing else _Calls(services).begin
+
+
+class _Calls:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def begin(self, url: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes, write: protocol.Write) -> bool:
+        services, sent = self._services, dict(headers)  # the last one of each name counts
+        found = _read(url) if len(url) <= _LONGEST else None
+        kind = calls.content_type(sent.get(b"content-type", b"").decode("latin-1"))
+        if not found or not kind or len(body) > services.limits.input or _is_stream(sent):
+            return False
+        asked, options, timeout = found
+        _, key = guards.credential(sent.get(b"authorization", b"").decode("latin-1"))
+        actor = services.identities.remembered(key)
+        if actor is None or "call" not in actor.scopes:
+            return False
+        target = services.lookups.remembered(actor, asked)
+        if target is None:
+            return False
+        request = calls.read(kind, body, options, sent.get(b"traceparent", b"").decode("latin-1"))
+        request_id, began = f"req-{uuid4()}", time.perf_counter()
+
+        def answer(outcome: Outcome) -> None:
+            seconds = time.perf_counter() - began
+            try:
+                outcome = outcomes.noted(
+                    services, actor, target, request, outcome, seconds=seconds, request_id=request_id
+                )
+                response = outcomes.response(
+                    actor, target, outcome, request_id=request_id, is_raw=calls.is_raw(options)
+                )
+            except Exception as error:
+                response = raw.wrong(error)
+                refusals.note(services, url.decode("latin-1"), response[0], response[2], seconds)
+            write(*response)
+
+        return serving.submit(services, actor, target, request, timeout=timeout, request_id=request_id, take=answer)
+
+
+def _is_stream(sent: Mapping[bytes, bytes]) -> bool:
+    accept = sent.get(b"accept")
+    return accept is not None and items.form(accept.decode("latin-1")) is not None
+
+
+@lru_cache(10_000)
+def _read(url: bytes) -> tuple[Reference, Mapping[str, str], float] | None:
+    if not (usual := _USUAL.fullmatch(url)):
+        return None
+    options = raw.options(usual[2] or b"")
+    try:
+        asked, timeout = calls.usual_reference(usual[1].decode()), calls.timeout_of(options)
+    except Error:
+        return None
+    return None if options.get("output") == "void" else (asked, options, timeout)
