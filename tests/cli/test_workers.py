@@ -16,7 +16,7 @@ ECHO = "def apply(input):\n    return input\n"
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    running = start_platform(tmp_path_factory.mktemp("home"))
+    running = start_platform(tmp_path_factory.mktemp("home"), "--egress", "*.example.com")
     yield running
     stop_platform(running)
 
@@ -38,11 +38,19 @@ def test_the_limits_of_workers_are_shown_and_changed_one_by_one(
     assert json.loads(workers("--cpu-limit", "0.5", "--json")) == {
         "limits": {"memory": 512 << 20, "cpus": 0.5},
         "scaling": {"min_replicas": 1},
+        "network": {},
     }
     assert ask(platform, "POST", f"/v1/algo/{name}", b"1", headers=JSON).json["result"] == 1
     workers("--memory-limit", "1", code=2)
+    assert workers().splitlines()[-1].split(maxsplit=1) == ["allow", "no host"]
+    two = ("a.example.com", "b.example.com:8080")
+    workers("--allow", two[0], "--allow", two[1], code=5)
+    shown = workers("--allow", two[0], "--allow", "*.b.example.com").splitlines()[-1]
+    assert shown.split(maxsplit=1) == ["allow", "a.example.com, *.b.example.com"]
     assert json.loads(workers("--reset", "--scratch-limit", "8", "--json")) == {
         "limits": {"scratch": 8 << 20},
         "scaling": {},
+        "network": {},
     }
+    assert json.loads(workers("--json"))["network"] == {"allow": []}
     assert json.loads(workers("--json"))["limits"] == {"scratch": 8 << 20}

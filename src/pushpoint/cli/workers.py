@@ -1,8 +1,8 @@
-"""`pushpoint workers`: what the workers of an algorithm may use, and how many there are."""
+"""`pushpoint workers`: what the workers of an algorithm may use and reach, and how many there are."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pushpoint.cli.settings import Algorithm, Json, connect, named
 from pushpoint.limits import in_words
+from pushpoint.report import printable
 from pushpoint.scaling import MOST_REPLICAS
 
 PLATFORM = "as the platform has it"
@@ -38,15 +39,21 @@ def workers(
     idle_after: Annotated[
         float | None, typer.Option(help="Seconds without a call after which workers end.", min=1)
     ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST[:PORT]", help="Host that workers may reach; in place of the ones before. Repeatable."
+        ),
+    ] = None,
     reset: Annotated[
         bool, typer.Option("--reset", help="Forget what was set before; what is given beside it holds.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show or change what the workers of an algorithm may use, and how many there are.
+    """Show or change what the workers of an algorithm may use and reach, and how many there are.
 
     What is not given stays as it was. The platform's own bounds, options of `pushpoint serve`, cannot be raised. With
-    another limit the workers of the live release start anew beside the old ones; if they do not, the old ones go on.
+    another limit or host the workers of the live release start anew beside the old ones, which go on if they do not.
     """
     import msgspec
 
@@ -63,7 +70,8 @@ def workers(
         "spare_replicas": spare_replicas,
         "idle_seconds": idle_after,
     }
-    groups: dict[str, dict[str, int | float | None]] = {"limits": limits, "scaling": scaling}
+    network = {"allow": allow or None}
+    groups: dict[str, dict[str, Any]] = {"limits": limits, "scaling": scaling, "network": network}
     with connect(algorithm) as client:
         name = named(algorithm, client)
         settings = client.settings(name)
@@ -74,6 +82,8 @@ def workers(
             for group, values in groups.items()
         }
         changed = {group: values for group, values in asked.items() if values != before[group]}
+        if "network" in changed:
+            changed["network"] = {"allow": []} | changed["network"]  # nothing, rather than what an old client asked for
         if changed:
             with Console(stderr=True).status("changing the workers"):
                 client.change_settings(name, changed)
@@ -83,7 +93,12 @@ def workers(
     for group, values in groups.items():
         for setting in values:
             value = asked[group].get(setting)
-            shown = PLATFORM if value is None else in_words(int(value)) if setting in BYTES else f"{value:g}"
-            typer.echo(f"{setting:<16}{shown}")
+            typer.echo(f"{setting:<16}{_shown(setting, value)}")
     if changed:
         Console(stderr=True).print(Text(f"{name} has it from now on", "green"))
+
+
+def _shown(setting: str, value: Any) -> str:
+    if setting == "allow":
+        return printable(", ".join(map(str, value or ["no host"])))
+    return PLATFORM if value is None else in_words(int(value)) if setting in BYTES else f"{value:g}"
