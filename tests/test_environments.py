@@ -323,7 +323,8 @@ class Cell:
         self.commands: list[Sequence[str]] = []
         self.writable: list[Sequence[Path]] = []
 
-    def __call__(self, command: Sequence[str], writable: Sequence[Path]) -> Sequence[str]:
+    def __call__(self, argv: Sequence[str], variables: Mapping[str, str], writable: Sequence[Path]) -> Sequence[str]:
+        command = ["/usr/bin/env", "-i", *(f"{name}={value}" for name, value in variables.items()), *argv]
         self.commands.append(command)
         self.writable.append(writable)
         return command
@@ -345,9 +346,9 @@ def test_code_of_strangers_runs_inside_only(workshop: Workshop, text: str, monke
     workshop.requirements("odd", "other.txt")
     cell = Cell()
 
-    def built_outside(command: Sequence[str], writable: Sequence[Path]) -> Sequence[str]:
+    def built_outside(argv: Sequence[str], variables: Mapping[str, str], writable: Sequence[Path]) -> Sequence[str]:
         assert cell.commands or not workshop.told.exists(), "it was built before anything was contained"
-        return cell(command, writable)
+        return cell(argv, variables, writable)
 
     if text.startswith("-e"):  # the backend cannot do it; that it was not asked outside is what counts
         with pytest.raises(RequirementsFailed):

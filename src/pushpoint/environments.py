@@ -33,12 +33,13 @@ from threading import Timer
 from uv import find_uv_bin
 
 from pushpoint.errors import ConfigError, RequirementsFailed
+from pushpoint.reach import Place, place
 
-Contain = Callable[[Sequence[str], Sequence[Path]], Sequence[str]]
-"""Wrap a command so that, of all places, it can write to the given directories only; the first is for scratch.
+Contain = Callable[[Sequence[str], Mapping[str, str], Sequence[Path]], Sequence[str]]
+"""Wrap a command so that it has the given environment and, of all places, can write to the given directories only.
 
-The command brings its environment along. It must see itself (`find_uv_bin()`), the installation of the interpreter,
-the directory of the requirements, certificates, and the network.
+The first of them is for scratch. The command must see itself (`find_uv_bin()`), the installation of the interpreter,
+the directory of the requirements, certificates, and the package indexes (`index_places`).
 """
 
 _LARGEST_FILE = 4 << 20  # bytes of a requirements file
@@ -52,6 +53,9 @@ _PASSED = re.compile(
     r"|NATIVE_TLS|SYSTEM_CERTS|INSECURE_HOST|KEYRING_PROVIDER|EXCLUDE_NEWER|HTTP_TIMEOUT|HTTP_RETRIES"
     r"|CONCURRENT_\w+|LINK_MODE|CACHE_DIR|CONFIG_FILE)"
 )
+_INDEX = re.compile(r"UV_((DEFAULT_|EXTRA_)?INDEX(_URL)?|FIND_LINKS)")
+_URL = re.compile(r"(https?)://(?:[^/@\s]*@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(?::(\d+))?", re.ASCII)
+PYPI = (place("pypi.org"), place("files.pythonhosted.org"))
 _NO_WHEEL = re.compile(r"wheel|source distribution|building from source", re.IGNORECASE)
 _MINORS = range(8, 15)
 """Of Python 3: the versions among which one is looked for that the requirements exist for."""
@@ -194,6 +198,26 @@ def interpreter(path: Path) -> Path:
     return path / "bin" / "python"
 
 
+def index_places(environment: Mapping[str, str]) -> tuple[Place, ...]:
+    """Say where packages come from, as the platform's environment has it.
+
+    Returns:
+        The hosts of package indexes; PyPI's where no other one takes its place.
+
+    Example:
+        >>> [str(one) for one in index_places({"UV_DEFAULT_INDEX": "mine=https://me:key@packages.example/simple"})]
+        ['packages.example']
+    """
+    values = [value for name, value in environment.items() if _INDEX.fullmatch(name)]
+    found = [
+        place(f"{host}:{port or (443 if scheme == 'https' else 80)}")
+        for scheme, host, port in _URL.findall(" ".join(values))
+    ]
+    if not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & environment.keys():
+        found.append(PYPI[0])
+    return tuple(dict.fromkeys([*found, *(PYPI if PYPI[0] in found else ())]))
+
+
 def _choose_safely(
     outside: _Uv, choose: Callable[[], str], inside: _Uv, *, lines: Sequence[str], version: str, others: Sequence[str]
 ) -> tuple[_Uv, str]:
@@ -323,9 +347,7 @@ class _Uv:
         command = [find_uv_bin(), *arguments, "--color", "never", "--no-progress"]
         command += ["--cache-dir", str(self.cache)] if self.cache else []
         if self.contained and self.scratch:
-            assignments = [f"{name}={value}" for name, value in self.environment.items()]
-            command = ["/usr/bin/env", "-i", *assignments, *command]
-            command = list(self.contained(command, [self.scratch, *writes]))
+            command = list(self.contained(command, self.environment, [self.scratch, *writes]))
         printed = []
         with tempfile.TemporaryFile("w+") as source, tempfile.TemporaryFile("w+") as result:
             source.write(given)

@@ -1,14 +1,16 @@
 """Run a program that sees only what it is given, with bubblewrap where that works.
 
 What is inside: the given paths under the names they have outside, the interpreter, /usr, a few harmless files of /etc,
-a private /tmp, /proc and /dev. What is not: other files, other processes, the parent's environment and (unless asked
-for) the network. It limits files that lie in memory, but neither memory, processor time nor disk space.
+a private /tmp, /proc and /dev. What is not: other files, other processes, the parent's environment and the network, to
+which a socket among the given paths may be a way (`around_uv`). It limits files that lie in memory, but neither memory,
+processor time nor disk space.
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib.util
+import inspect
 import os
 import shutil
 import subprocess
@@ -20,6 +22,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from uv import find_uv_bin
+
+from pushpoint.runtime import relay
 
 NOBODY = "65534"
 SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
@@ -41,7 +45,8 @@ SETTINGS = ("acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger")
 """Of /proc: root may write there without any capability, and some name programs that the kernel then runs."""
 ACCELERATORS = ("accel*", "davinci*", "dri", "dxg", "habanalabs*", "hisi_hdc", "kfd", "neuron*", "nvidia*", "vfio")
 """Of /dev."""
-ETC_OF_NETWORK = ("/etc/gai.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf", "/etc/services")
+PROXY_PORT = 3128
+"""On the loopback of a sandbox in which packages are built, where nothing else listens."""
 _PROC = ("--proc", "/proc", *(word for name in SETTINGS for word in ("--ro-bind-try", *[f"/proc/{name}"] * 2)))
 
 
@@ -75,7 +80,6 @@ class Sandbox:
         scratch: Path,
         readable: Iterable[Path] = (),
         writable: Iterable[Path] = (),
-        network: bool = False,
         shared_memory: int | None = None,
     ) -> list[str]:
         """Wrap `argv` so that it runs confined, or at least with a clean environment.
@@ -90,7 +94,6 @@ class Sandbox:
             scratch: Folder that is writable, and is /tmp as well.
             readable: Files and folders to show read-only; those that do not exist are left out.
             writable: Files and folders to show writable.
-            network: Whether it may reach the network, the host's loopback included.
             shared_memory: Bytes that files in /dev/shm may have together; by default half of the machine's memory.
 
         Returns:
@@ -102,17 +105,22 @@ class Sandbox:
             return ["/bin/sh", "-c", enter, str(directory), *assignments, *argv]
         # /proc/1 inside is bubblewrap itself, whose environment can be read there: it gets none
         command = ["/usr/bin/env", "-i", "--", self.program, *self.options]
-        command += ["--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]
+        command += [
+            "--unshare-user",
+            "--unshare-net",
+            "--unshare-ipc",
+            "--unshare-pid",
+            "--unshare-uts",
+            "--unshare-cgroup-try",
+        ]
         command += ["--hostname", "pushpoint", "--uid", NOBODY, "--gid", NOBODY, "--cap-drop", "ALL"]
         command += ["--die-with-parent", "--new-session", "--ro-bind", "/usr", "/usr"]
-        if not network:
-            command += ["--unshare-net"]
         for path in SYSTEM:
             if os.path.islink(path):
                 command += ["--symlink", os.readlink(path), path]
             elif os.path.isdir(path):
                 command += ["--ro-bind", path, path]
-        for path in ETC + (ETC_OF_NETWORK if network else ()):
+        for path in ETC:
             command += ["--ro-bind-try", os.path.realpath(path), path]
         command += [*_PROC, "--dev", "/dev"]
         if shared_memory is not None and self.options:  # one too old for the options does not know the size either
@@ -173,27 +181,35 @@ class Sandbox:
                 command += [*how, str(path)]
         return [*command, "--chdir", str(directory), "--", *argv]
 
-    def around_uv(self, code: Path) -> Callable[[Sequence[str], Sequence[Path]], Sequence[str]]:
+    def around_uv(
+        self, code: Path, way_out: Path
+    ) -> Callable[[Sequence[str], Mapping[str, str], Sequence[Path]], Sequence[str]]:
         """Say how uv is confined while it makes an environment from the requirements in a folder.
 
         Args:
             code: The folder; it is shown read-only.
+            way_out: Unix socket of the proxy that is all of the network.
 
         Returns:
-            What `environments.make_environment` takes as `contained`: the network is reachable, for packages.
+            What `environments.make_environment` takes as `contained`.
         """
-        shown = [code, Path(find_uv_bin())]
+        shown = [code, way_out, Path(find_uv_bin())]
         shown += [Path(os.environ[name]) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
+        python = os.path.realpath(sys.executable)  # sees nothing of its environment, and needs nothing of it
+        listening = [python, "-I", "-S", "-c", inspect.getsource(relay), str(way_out), str(PROXY_PORT)]
 
-        def contained(argv: Sequence[str], writable: Sequence[Path]) -> Sequence[str]:
+        def contained(argv: Sequence[str], variables: Mapping[str, str], writable: Sequence[Path]) -> Sequence[str]:
+            if self.program:
+                kept = {name: value for name, value in variables.items() if not name.lower().endswith("_proxy")}
+                variables = kept | relay.variables(f"http://127.0.0.1:{PROXY_PORT}")
+                argv = [*listening, *argv]
             return self.command(
                 argv,
-                variables={},
+                variables=variables,
                 directory=code,
                 scratch=writable[0],
                 readable=shown,
                 writable=writable[1:],
-                network=True,
             )
 
         return contained

@@ -179,7 +179,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Metrics:
     monkeypatch.setattr(
         "pushpoint.registry.releases.names", lambda _, ids: {one: (f"ann/{one}", "0.1.0") for one in ids}
     )
-    return Metrics(cast("Any", None), cast("Pools", SimpleNamespace(all=dict)))
+    return Metrics(cast("Any", None), cast("Pools", SimpleNamespace(all=dict)), {"refused": 2})
 
 
 def read(counted: Metrics) -> dict[str, float]:
@@ -260,7 +260,7 @@ DASHBOARD = ROOT / "src" / "pushpoint" / "web" / "static" / "grafana.json"
 GUIDE = ROOT / "docs" / "how-to" / "watch-the-platform.md"
 SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "summary": ["_sum", "_count"]}
 ASKED = re.compile(r"\b(?:pushpoint|process)_[a-z_]+")
-LABELS = {"algorithm", "version", "error_type", "le", "job", "instance"}
+LABELS = {"algorithm", "version", "error_type", "outcome", "le", "job", "instance"}
 
 
 def exposed(platform: Platform) -> set[str]:

@@ -199,6 +199,12 @@ def test_raw_output_is_the_bare_result(call: Calls, kind: str, body: bytes, answ
     assert answer.headers["x-request-id"].startswith("req-")
 
 
+def test_a_refused_call_says_which_it_was_in_header_and_body(call: Calls) -> None:
+    for refused in (call(b"1", to="ann/missing"), call(b"1", "image/png"), call(b"1", timeout="never")):
+        assert refused.status >= 400
+        assert refused.headers["x-request-id"] == refused.json["error"]["id"]
+
+
 def test_a_failure_in_raw_mode_is_400(call: Calls) -> None:
     answer = call(b"raise", "text/plain", output="raw")
     assert answer.status == 400
@@ -207,10 +213,14 @@ def test_a_failure_in_raw_mode_is_400(call: Calls) -> None:
 
 def test_void_output_is_answered_at_once_and_the_algorithm_runs_all_the_same(call: Calls) -> None:
     serve(call.platform, "ann/counts", ECHO)
+    one = b'{"settings": {"scaling": {"max_replicas": 1}}}'  # while the first call sleeps, another worker would start
+    assert ask(call.platform, "PUT", "/v1/algorithms/ann/counts", one, headers=JSON).status == 200
     began = time.monotonic()
     answer = call(b'{"sleep": 1.5}', to="ann/counts", output="void")
     assert time.monotonic() - began < 1.4
     assert answer.json["async"] == "void"
+    assert answer.headers["x-request-id"] == answer.json["request_id"]
+    assert answer.headers["x-pushpoint-algorithm"] == "ann/counts"
     assert re.fullmatch(r"req-[0-9a-f-]{36}", answer.json["request_id"])
     assert set(answer.json) == {"async", "request_id"}, "`async_protocol` would mislead the Python client"
     assert call(b'"seen"', to="ann/counts").json["result"] == 2

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import pushpoint
+from pushpoint.engines.streams import Stream
 from pushpoint.errors import CallFailed, NotFound
-from pushpoint.runtime.messages import WINDOW
+from pushpoint.runtime import messages
+from pushpoint.runtime.messages import WINDOW, Item
+from pushpoint.web import items
 from tests.conftest import Platform, start_platform, stop_platform
 from tests.serving.test_metrics import samples
 from tests.web.support import JSON, Answer, address, ask, issue_key, serve
@@ -183,3 +188,43 @@ def test_a_stream_has_the_calls_timeout_and_is_counted(platform: Platform) -> No
     release = (("algorithm", "ann/counts"), ("version", "0.1.0"))
     assert counted["pushpoint_call_errors_total", (release[0], ("error_type", "TimeoutError"), release[1])] == 1
     assert counted["pushpoint_calls_in_flight", release] == 0
+
+
+@pytest.mark.parametrize(("accept", "comments"), [(EVENTS, True), (LINES, False)])
+def test_a_silent_stream_of_events_is_kept_alive_by_comments(
+    monkeypatch: pytest.MonkeyPatch, accept: str, comments: bool
+) -> None:
+    monkeypatch.setattr(items, "KEEP_ALIVE", 0.05)
+    sent: list[Any] = []
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    async def call(stream: Stream) -> tuple[messages.Answer, Any]:
+        await asyncio.sleep(0.2)
+        assert not sent, "nothing is said before it is known who answers"
+        stream.lineage = {"x-pushpoint-algorithm": "ann/slow"}
+        await asyncio.sleep(0.3)
+        stream.begin(lambda _: None)
+        stream.put(Item("json", b"1"))
+        return messages.Answer("void", b"", 0.5), SimpleNamespace(lineage=stream.lineage)
+
+    async def main() -> None:
+        form = items.form(accept)
+        assert form
+        await items.answer(
+            {"extensions": {}},  # type: ignore[typeddict-item]
+            asyncio.Event().wait,  # type: ignore[arg-type]
+            send,
+            call,
+            form=form,
+            headers={},
+            largest=100,
+            shown=lambda _, outcome: outcome,
+        )
+
+    asyncio.run(main())
+    bodies = [message["body"] for message in sent if message["type"] == "http.response.body"]
+    assert (b":\n\n" in bodies) == comments
+    assert len([one for one in bodies if one != b":\n\n"]) == 2, "the item and the end"
+    assert dict(sent[0]["headers"])[b"x-pushpoint-algorithm"] == b"ann/slow"

@@ -30,6 +30,7 @@ from pushpoint.cli.rollback import rollback
 from pushpoint.cli.serve import serve
 from pushpoint.cli.source import source
 from pushpoint.cli.verify import verify
+from pushpoint.cli.workers import workers
 from pushpoint.report import printable
 
 EXIT: dict[type[errors.Error], int] = {
@@ -80,7 +81,22 @@ def _pushpoint(
     pass
 
 
-for _command in (new, plan, preview, deploy, call, releases, rollback, logs, verify, config, serve, restart, demo):
+for _command in (
+    new,
+    plan,
+    preview,
+    deploy,
+    call,
+    releases,
+    rollback,
+    logs,
+    workers,
+    verify,
+    config,
+    serve,
+    restart,
+    demo,
+):
     app.command()(_command)
 app.add_typer(source)
 app.add_typer(trust.app)

@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import fcntl
 import gc
-import json
 import os
 import re
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,6 @@ from rich.console import Console
 from rich.text import Text
 
 from pushpoint.cli import handover
-from pushpoint.config import profile_path, read_file
 from pushpoint.errors import ConfigError, Conflict
 from pushpoint.hosts import check_listed
 from pushpoint.names import check_name
@@ -31,17 +29,9 @@ from pushpoint.names import check_name
 if TYPE_CHECKING:
     import uvicorn
 
-    from pushpoint.engines.local import LocalEngine
+    from pushpoint.cli.opening import Outside
     from pushpoint.limits import WorkerLimits
-    from pushpoint.oidc import Issuers
-    from pushpoint.sandbox import Sandbox
-    from pushpoint.scaling import Scaling
-    from pushpoint.serving import Services
     from pushpoint.serving.limits import Limits
-
-KEY_FILE = "api-key"
-ADMIN_KEY_FILE = "admin-key"
-"""For accounts and the platform's numbers alone; what deploys and calls does not need it."""
 
 
 def serve(
@@ -67,6 +57,15 @@ def serve(
             metavar="HOST[:PORT]",
             help="Git host that algorithms may be fetched from although it is not public, or has no TLS. May be "
             "repeated. Public ones need no mention.",
+        ),
+    ] = None,
+    egress: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST[:PORT]",
+            help="Host that algorithms may be allowed to reach, *.HOST for all below, or `public`. May be repeated "
+            "[default: none]",
+            show_default=False,
         ),
     ] = None,
     call_limit: Annotated[int, typer.Option(help="Calls of one account at once.", min=1)] = 80,
@@ -124,8 +123,10 @@ def serve(
         listening = before.listening if before else _listen(host, port)
         import uvloop
 
+        from pushpoint.cli.opening import Outside
         from pushpoint.limits import WorkerLimits
         from pushpoint.oidc import Issuers
+        from pushpoint.reach import Reach
         from pushpoint.scaling import Scaling
         from pushpoint.serving.limits import Limits
 
@@ -150,7 +151,8 @@ def serve(
         )
         scaling = Scaling(idle_seconds=idle_after)
         scaling = replace(scaling, max_replicas=max_replicas) if max_replicas else scaling
-        outside = Outside(url=address, issuers=issuers, listed=listed, scaling=scaling)
+        reach = Reach.read(egress or ())
+        outside = Outside(url=address, issuers=issuers, listed=listed, reach=reach, scaling=scaling)
         start = Start(home=home, listening=listening, lock=lock, before=before)
         run = _serve(start, outside, limits, worker, name, explicit=account is not None, profile=profile)
         successor = uvloop.run(run)
@@ -178,16 +180,6 @@ class Start:
     before: handover.Predecessor | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
-    """Where callers find the platform, what it may speak to itself, and how many workers releases have."""
-
-    url: str
-    issuers: Issuers
-    listed: Set[str]
-    scaling: Scaling
-
-
 async def _serve(
     start: Start,
     outside: Outside,
@@ -200,6 +192,7 @@ async def _serve(
 ) -> handover.Successor | None:
     import uvicorn
 
+    from pushpoint.cli import opening
     from pushpoint.engines.cgroups import find_groups
     from pushpoint.engines.local import LocalEngine
     from pushpoint.limits import MEMORY_SHARE, machine_memory
@@ -214,7 +207,9 @@ async def _serve(
     groups = find_groups(int(machine_memory() * MEMORY_SHARE))
     loop = asyncio.get_running_loop()
     engine = partial(LocalEngine, loop=loop, limits=worker, groups=groups)
-    services = await asyncio.to_thread(_open, home, outside, limits, inner_path, engine, loop, before is None)
+    services = await asyncio.to_thread(
+        opening.open_platform, home, outside, limits, inner_path, engine, loop, before is None
+    )
 
     def sweep() -> None:
         if before is None or before.gone.is_set():  # its calls keep what this process knows nothing of
@@ -223,14 +218,14 @@ async def _serve(
     sweeper = Repeating("sweeper", sweeping.EVERY, sweep)
     restarts = handover.Restarts(services, sweeper, start.listening, start.lock, before)
     try:
-        _first_start(services, account, explicit=explicit, say=say)
+        opening.first_start(services, account, explicit=explicit, say=say)
         sandbox = services.sandbox
         style = "dim" if sandbox.program else "bold yellow"
         say.print(Text(f"sandbox: {sandbox.description}", style))
         say.print(Text(f"limits of workers: {groups.description}; the rest by rlimits and watching", "dim"))
         say.print(Text(f"Python for algorithms: {', '.join(one.release for one in services.interpreters)}", "dim"))
         if profile:
-            _write_profile(outside.url, home, say)
+            opening.write_profile(outside.url, home, say)
         application = create_app(services)
 
         class Server(uvicorn.Server):
@@ -279,6 +274,7 @@ async def _serve(
         services.fetcher.close()
         services.builder.close()
         await asyncio.to_thread(services.pools.close)
+        services.egress.close()
         groups.close()
         inner_path.unlink(missing_ok=True)
         services.identities.close()
@@ -318,123 +314,6 @@ def _public_address(url: str | None, host: str, port: int) -> str:
     if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", url):
         raise ConfigError(f"{url!r} is not an address; write --url as https://HOST, without a path")
     return url
-
-
-def _open(
-    home: Path,
-    outside: Outside,
-    limits: Limits,
-    inner: Path,
-    make_engine: Callable[[Path, Sandbox, Path], LocalEngine],
-    loop: asyncio.AbstractEventLoop,
-    is_first: bool,
-) -> Services:
-    import structlog
-
-    from pushpoint.databases import open_database
-    from pushpoint.interpreters import find_interpreters
-    from pushpoint.registry import deployments
-    from pushpoint.registry.vault import KEY_FILE as VAULT_KEY
-    from pushpoint.registry.vault import Vault
-    from pushpoint.sandbox import find_sandbox, installation
-    from pushpoint.serving import Services
-    from pushpoint.serving.building import Builder
-    from pushpoint.serving.call_log import CallLog
-    from pushpoint.serving.fetching import Fetcher
-    from pushpoint.serving.identities import Identities
-    from pushpoint.serving.lookups import Lookups
-    from pushpoint.serving.metrics import Metrics
-    from pushpoint.serving.pools import Pools
-    from pushpoint.serving.reports import Reports
-    from pushpoint.serving.rollouts import Rollouts
-    from pushpoint.serving.tokens import Tokens
-    from pushpoint.serving.tracing import open_tracing
-    from pushpoint.stores.local import LocalStore
-
-    tracing = open_tracing(os.environ)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(file=(home / "platform.log").open("a")),
-    )
-    for folder in ("run", "repositories", "builds", "environments", "scratch"):
-        (home / folder).mkdir(exist_ok=True)
-    database = open_database(home / "platform.db")
-    if is_first:
-        deployments.recover(database)
-        for left in (home / "run").iterdir():
-            left.unlink()
-    store = LocalStore(home / "store")
-    interpreters = find_interpreters()
-    shown = dict.fromkeys(folder for interpreter in interpreters for folder in installation(interpreter.path))
-    found = find_sandbox()
-    sandbox = replace(found, installations=tuple(dict.fromkeys((*found.installations, *shown))))
-    tokens = Tokens()
-    vault = Vault(home / VAULT_KEY)
-    pools = Pools(home, database, store, make_engine(home, sandbox, inner), tokens, vault, outside.scaling)
-    repositories = home / "repositories"
-    builder = Builder(home, database, repositories, sandbox, pools, interpreters)
-    return Services(
-        home=home,
-        url=outside.url,
-        database=database,
-        store=store,
-        issuers=outside.issuers,
-        repositories=repositories,
-        sandbox=sandbox,
-        interpreters=interpreters,
-        tokens=tokens,
-        identities=Identities(database, tokens),
-        reports=Reports(database),
-        limits=limits,
-        lookups=Lookups(database),
-        pools=pools,
-        metrics=Metrics(database, pools),
-        call_log=CallLog(),
-        tracing=tracing,
-        vault=vault,
-        builder=builder,
-        fetcher=Fetcher(database, repositories, vault, builder, outside.listed),
-        rollouts=Rollouts(database, repositories, pools, tokens, loop),
-    )
-
-
-def _first_start(services: Services, account: str, *, explicit: bool, say: Console) -> None:
-    from pushpoint.records import EVERYDAY
-    from pushpoint.registry import accounts, keys
-
-    owner = accounts.oldest(services.database)
-    if owner and explicit and owner.name != account:
-        why = f"this home belongs to {owner.name}, not to {account}; leave --account out, or use another --home"
-        raise ConfigError(why)
-    owner = owner or accounts.create(services.database, account)
-    for name, label, scopes in ((KEY_FILE, "first key", EVERYDAY), (ADMIN_KEY_FILE, "admin key", {"admin"})):
-        path = services.home / name
-        if path.exists():
-            continue
-        key, _ = keys.issue(services.database, owner, label=label, scopes=scopes)
-        draft = path.with_suffix(".draft")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
-            file.write(key + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-        say.print(Text(f"account {owner.name}; its {label} is in {path}", "green"))
-
-
-def _write_profile(url: str, home: Path, say: Console) -> None:
-    path = profile_path(os.environ)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = read_file(path).get("url", url) if path.exists() else url
-    files = {"key-file": home / KEY_FILE, "admin-key-file": home / ADMIN_KEY_FILE}
-    lines = [f"{name} = {json.dumps(str(file), ensure_ascii=False)}\n" for name, file in files.items()]
-    path.write_text(f'# written by `pushpoint serve`\nurl = "{url}"\n{"".join(lines)}', encoding="utf-8")
-    path.chmod(0o600)
-    say.print(Text(f"profile: {path}" + (f", which pointed to {before} before" if before != url else ""), "dim"))
 
 
 @contextlib.contextmanager

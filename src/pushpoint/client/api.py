@@ -19,6 +19,8 @@ from pushpoint.names import AlgorithmName, Reference
 
 FETCH = 330.0
 """Seconds to wait for an answer that the platform must fetch for; it gives up after 300 itself."""
+_START = 630.0
+"""Seconds to wait while workers start; the platform gives them 600."""
 _GIT_MARGIN = 120.0
 """Seconds that a key must still have when git gets it, which cannot ask for another."""
 
@@ -76,6 +78,27 @@ class Client(Files):
         body = {"name": name.name, "details": {"label": name.name}, "settings": settings}
         with contextlib.suppress(errors.AlreadyExists):
             self._ask("POST", f"/v1/algorithms/{name.owner}", json=body)
+
+    def settings(self, name: AlgorithmName) -> dict[str, Any]:
+        """Look up an algorithm's settings.
+
+        Returns:
+            Those of the old platform, and what the owner has said of workers.
+        """
+        found: dict[str, dict[str, Any]] = self._ask("GET", f"/v1/algorithms/{name}")
+        return found["settings"]
+
+    def change_settings(self, name: AlgorithmName, settings: Mapping[str, object]) -> None:
+        """Change some of an algorithm's settings; returns when its workers have them.
+
+        Args:
+            name: The algorithm.
+            settings: The new values; others stay.
+
+        Raises:
+            Conflict: They are kept, but the workers do not start with them.
+        """
+        self._ask("PUT", f"/v1/algorithms/{name}", json={"settings": settings}, timeout=_START)
 
     def repository(self, name: AlgorithmName) -> tuple[str, str, str]:
         """Say how git reaches an algorithm's repository.

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import getproxies_environment
 
 from pushpoint import smoke
 from pushpoint.client import Client
@@ -23,10 +24,12 @@ from pushpoint.deploy.push import lay_out
 from pushpoint.deploy.train import Training, cache_folder, manifest_of, train
 from pushpoint.deploy.upload import place
 from pushpoint.digests import Descriptor, describe
+from pushpoint.egress import Egress
 from pushpoint.engines import Launch
 from pushpoint.engines.local import LocalEngine
 from pushpoint.environments import Environment, make_environment
 from pushpoint.errors import ConfigError, PreviewFailed, RequirementsFailed
+from pushpoint.reach import Reach
 from pushpoint.report import Report
 from pushpoint.runtime.messages import Failure
 from pushpoint.sandbox import Sandbox, find_sandbox
@@ -138,7 +141,7 @@ def preview(
         lay_out(plan, manifest, code, report=report)
         with report.step("build"):
             report.line(f"sandbox: {sandbox.description}")
-            environment = _environment(plan, code, sandbox, report)
+            environment = _environment(plan, code, home, sandbox, report)
         launch = Launch(
             algorithm=plan.algorithm,
             module=plan.name.name,
@@ -180,18 +183,22 @@ def compare(new: Mapping[str, float], live: Mapping[str, float]) -> dict[str, Co
     return found
 
 
-def _environment(plan: Plan, code: Path, sandbox: Sandbox, report: Report) -> Environment:
+def _environment(plan: Plan, code: Path, home: Path, sandbox: Sandbox, report: Report) -> Environment:
+    egress = Egress(home, listed=Reach(), proxies=getproxies_environment())
     try:
-        made = make_environment(
-            code / "requirements.txt",
-            root=cache_folder() / "environments",
-            contained=sandbox.around_uv(code),
-            lock_age=_LOCK_AGE,
-            timeout=_BUILD_TIMEOUT,
-            say=lambda line: None if line.startswith(" + ") else report.line(line),
-        )
+        with egress.for_build("a preview") as proxy:
+            made = make_environment(
+                code / "requirements.txt",
+                root=cache_folder() / "environments",
+                contained=sandbox.around_uv(code, proxy.path),
+                lock_age=_LOCK_AGE,
+                timeout=_BUILD_TIMEOUT,
+                say=lambda line: None if line.startswith(" + ") else report.line(line),
+            )
     except RequirementsFailed as error:  # by its name in the repository, not by that of a folder that is gone
         raise RequirementsFailed(f"{plan.inference}/requirements.txt", error.log) from error
+    finally:
+        egress.close()
     report.line(f"environment {'reused' if made.reused else 'made'} in {made.seconds:.1f} s")
     return made
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from pushpoint.reach import Reach
 from pushpoint.scaling import Scaling
 
 
@@ -27,7 +28,7 @@ class Launch:
         log: File that what the algorithm prints is appended to.
         variables: The owner's variables; they appear in no process list.
         owner_token: Credential for calls the algorithm makes while loading.
-        network: Whether it may reach the network.
+        reach: What it may reach over the network, beside the platform.
         limits: What it may use, where that is less than the engine lets every worker have: by the names of
             `WorkerLimits`.
         scaling: How many workers there may be; one, by default.
@@ -44,7 +45,7 @@ class Launch:
     log: Path
     variables: Mapping[str, str] = field(default_factory=dict)
     owner_token: str = ""
-    network: bool = False
+    reach: Reach = field(default_factory=Reach)
     limits: Mapping[str, object] = field(default_factory=dict)
     scaling: Scaling = field(default_factory=partial(Scaling, min_replicas=1, max_replicas=1))
 
@@ -66,8 +67,28 @@ class Confinement(Protocol):
         scratch: Path,
         readable: Iterable[Path] = (),
         writable: Iterable[Path] = (),
-        network: bool = False,
         shared_memory: int | None = None,
     ) -> list[str]:
-        """Wrap `argv` so that it runs confined."""
+        """Wrap `argv` so that it runs confined, without a network."""
+        ...
+
+
+class Proxy(Protocol):
+    """What an engine asks of a `pushpoint.egress.Proxy`."""
+
+    @property
+    def path(self) -> Path:
+        """The Unix socket where it listens."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+class WayOut(Protocol):
+    """What an engine asks of `pushpoint.egress.Egress`."""
+
+    def for_worker(self, reach: Reach, algorithm: str) -> Proxy:
+        """Open a proxy for one worker."""
         ...

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 
-from pushpoint.engines import Confinement, Launch
+from pushpoint.engines import Confinement, Launch, WayOut
 from pushpoint.engines.cgroups import NO_GROUPS, Groups
 from pushpoint.engines.streams import Stream
 from pushpoint.engines.supervisor import Supervisor
@@ -43,6 +43,7 @@ class LocalEngine:
         loop: asyncio.AbstractEventLoop,
         limits: WorkerLimits | None = None,
         groups: Groups = NO_GROUPS,
+        way_out: WayOut | None = None,
     ) -> None:
         """Prepare the folders below `home`; what engines that are no more left in `home/scratch` is removed.
 
@@ -54,6 +55,7 @@ class LocalEngine:
             loop: Where the workers' sockets are read and written.
             limits: What each worker may use at most.
             groups: The control groups that keep some of it; by default there are none.
+            way_out: Opens proxies for workers that may reach something; without it they reach nothing.
         """
         home = home.resolve()
         self._runtime = lay_down(home / "runtime")
@@ -65,7 +67,7 @@ class LocalEngine:
                 shutil.rmtree(left, ignore_errors=True)
         self._sandbox = sandbox
         self._limits = limits or WorkerLimits()
-        self._groups = groups
+        self._groups, self._way_out = groups, way_out
         self._api_socket = Path(os.path.abspath(api_socket))
         self._loop = loop
         self._pools: set[LocalPool] = set()
@@ -97,6 +99,9 @@ class LocalEngine:
         limits = self._limits.lowered(launch.limits)
         code, model = _absolute(launch.code), launch.model and _absolute(launch.model)
         given = model.stat().st_size if model and model.is_file() else 0
+        proxy = None
+        if launch.reach and self._way_out and self._sandbox.program:  # without a sandbox nothing is kept from it
+            proxy = self._way_out.for_worker(launch.reach, launch.algorithm)
         settings = {
             "algorithm": launch.algorithm,
             "module": launch.module,
@@ -105,6 +110,7 @@ class LocalEngine:
             "scratch": str(scratch),
             "socket": descriptor,
             "api_socket": str(self._api_socket),
+            "way_out": proxy and str(proxy.path),
         }
         program = (
             f"import sys; sys.path.insert(0, {str(self._runtime)!r}); from pushpoint.runtime import rlimits; "
@@ -129,7 +135,8 @@ class LocalEngine:
             **({} if launch.bytecode_writable else {"PYTHONDONTWRITEBYTECODE": "1"}),
             **dict.fromkeys(THREADS, threads),
         }
-        readable = [self._runtime, environment, code, self._api_socket, *([model] if model else [])]
+        sockets = [self._api_socket, *([proxy.path] if proxy else [])]
+        readable = [self._runtime, environment, code, *sockets, *([model] if model else [])]
         command = self._sandbox.command(
             [str(python), "-c", program, json.dumps(settings)],
             variables=variables,
@@ -137,13 +144,13 @@ class LocalEngine:
             scratch=scratch,
             readable=readable if launch.bytecode_writable else [*readable, bytecode],
             writable=[bytecode] if launch.bytecode_writable else [],
-            network=launch.network,
             shared_memory=limits.memory // 2,
         )
         group = self._groups.make(name, limits)
         hello = Hello(launch.owner_token, dict(launch.variables))
         watch = Watch(limits, group, [scratch, *([bytecode] if launch.bytecode_writable else [])], given)
-        return Start(command=group.command(command), hello=hello, scratch=scratch, log=launch.log, watch=watch)
+        argv = group.command(command)
+        return Start(command=argv, hello=hello, scratch=scratch, log=launch.log, watch=watch, proxy=proxy)
 
     def _bounds(self, limits: WorkerLimits, given: int) -> dict[str, int]:
         # DATA and not AS: libraries reserve far more addresses than they use, and DATA counts only what they could

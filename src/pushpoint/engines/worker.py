@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pushpoint.engines import watching
+from pushpoint.engines import Proxy, watching
 from pushpoint.engines.jobs import Job
 from pushpoint.engines.streams import Stream
 from pushpoint.lifecycle import ReplicaState, advance
@@ -63,6 +63,7 @@ class Start:
         scratch: Its private folder, removed after its end.
         log: File for its output.
         watch: Who keeps its limits.
+        proxy: Its way to the network, closed after its end; none where it has no network.
     """
 
     command: Sequence[str]
@@ -70,6 +71,7 @@ class Start:
     scratch: Path
     log: Path
     watch: watching.Watch
+    proxy: Proxy | None = None
 
 
 class Worker(asyncio.Protocol):
@@ -90,6 +92,7 @@ class Worker(asyncio.Protocol):
         self._decoder = frames.Decoder()
         self._transport: asyncio.Transport | None = None
         self._scratch: Path | None = None
+        self._proxy: Proxy | None = None
         self._watch: watching.Watch | None = None
         self._log: Path | None = None
         self._log_start = 0
@@ -162,7 +165,7 @@ class Worker(asyncio.Protocol):
         with ours, theirs:
             try:
                 start = make(theirs.fileno())
-                self._scratch, self._watch = start.scratch, start.watch
+                self._scratch, self._watch, self._proxy = start.scratch, start.watch, start.proxy
                 self._spawn(start, theirs.fileno())
             except OSError as error:
                 self._advance(ReplicaState.FAILED)
@@ -287,6 +290,8 @@ class Worker(asyncio.Protocol):
         """
         await asyncio.shield(self._gone)
         ending = await self._reap()
+        if self._proxy is not None:
+            self._proxy.close()
         if self._watch is not None:
             await self._watch.end()
         if self.state is ReplicaState.STOPPING:

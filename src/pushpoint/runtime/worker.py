@@ -24,7 +24,7 @@ import traceback
 import types
 from typing import Any, Callable, Deque, Dict, Iterator, List, NoReturn, Optional, Tuple
 
-from pushpoint.runtime import batching, frames, messages, model, pipe, streaming, values, verify
+from pushpoint.runtime import batching, frames, messages, model, pipe, relay, streaming, values, verify
 from pushpoint.runtime.forward import Forwarder
 from pushpoint.runtime.messages import (
     Answer,
@@ -54,7 +54,8 @@ Answering = Callable[[int, Call], Tuple[str, bytes]]
 def main() -> None:
     """Be a worker, as the JSON in the first argument says.
 
-    Its keys: `algorithm`, `module`, `code`, `model` (or null), `scratch`, `socket` (a file descriptor), `api_socket`.
+    Its keys: `algorithm`, `module`, `code`, `model` (or null), `scratch`, `socket` (a file descriptor), `api_socket`,
+    `way_out` (the socket of a proxy, or null).
     """
     settings = json.loads(sys.argv[1])
     sys.argv = [settings["algorithm"]]
@@ -63,6 +64,9 @@ def main() -> None:
     os.environ.update(hello.variables)
     forwarder = Forwarder(settings["api_socket"], hello.token)
     os.environ["ALGORITHMIA_API"] = os.environ["PUSHPOINT_URL"] = forwarder.url
+    if settings["way_out"]:
+        os.environ.update(relay.variables(relay.Relay(settings["way_out"]).url))
+        os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
     capture = os.path.join(settings["scratch"], messages.CAPTURE)
     started = time.perf_counter()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pushpoint.databases import Database
+from pushpoint.egress import Egress
 from pushpoint.interpreters import Interpreter
 from pushpoint.oidc import Issuers
 from pushpoint.registry.vault import Vault
@@ -44,6 +45,7 @@ class Services:
     repositories: Path
     vault: Vault
     sandbox: Sandbox
+    egress: Egress
     interpreters: tuple[Interpreter, ...]
     tokens: Tokens
     identities: Identities

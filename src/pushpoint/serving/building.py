@@ -21,6 +21,7 @@ import structlog
 
 from pushpoint import manifest as manifests
 from pushpoint.databases import Database
+from pushpoint.egress import Egress
 from pushpoint.environments import make_environment
 from pushpoint.errors import Error, InvalidRequest, RolloutFailed
 from pushpoint.interpreters import Interpreter, named
@@ -28,6 +29,7 @@ from pushpoint.lifecycle import BuildState
 from pushpoint.records import Actor, Algorithm, Build
 from pushpoint.registry import algorithms, builds, repositories
 from pushpoint.sandbox import Sandbox
+from pushpoint.serving import reaching
 from pushpoint.serving.gate import Gate
 from pushpoint.serving.pools import Pools
 
@@ -52,11 +54,12 @@ class Builder:
         database: Database,
         root: Path,
         sandbox: Sandbox,
+        egress: Egress,
         pools: Pools,
         interpreters: Sequence[Interpreter],
     ) -> None:
         self._home, self._database, self._root = home, database, root
-        self._sandbox, self._pools, self._interpreters = sandbox, pools, interpreters
+        self._sandbox, self._egress, self._pools, self._interpreters = sandbox, egress, pools, interpreters
         self.gate = Gate()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="build")
         self._running: dict[str, Future[None]] = {}
@@ -246,20 +249,22 @@ class Builder:
             if "algorithm_environment" in algorithm.settings:
                 say("the algorithm's environment is not on this platform any more; taking the platform's own")
         say(f"Python {interpreter.release}, environment {interpreter.id}")
+        say(f"network of its workers: {reaching.told(algorithm.settings, self._egress.listed)}")
         code = self._folder(build) / "code"
         repositories.export(repositories.path(self._root, algorithm), build.commit, code)
         requirements = code / "requirements.txt"
         root = self._home / "environments"
-        made = make_environment(
-            requirements,
-            root=root,
-            python=interpreter.path,
-            others=[other.version for other in self._interpreters],
-            contained=self._sandbox.around_uv(code),
-            lock_age=LOCK_AGE,
-            timeout=BUILD_TIMEOUT,
-            say=say,
-        )
+        with self._egress.for_build(f"the build of {algorithm.name}") as proxy:
+            made = make_environment(
+                requirements,
+                root=root,
+                python=interpreter.path,
+                others=[other.version for other in self._interpreters],
+                contained=self._sandbox.around_uv(code, proxy.path),
+                lock_age=LOCK_AGE,
+                timeout=BUILD_TIMEOUT,
+                say=say,
+            )
         say(f"environment {made.path.name} {'reused' if made.reused else f'made in {made.seconds:.1f} s'}")
         self._pools.try_out(algorithm, build, made.path.name, say)
         return made.path.name

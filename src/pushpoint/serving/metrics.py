@@ -102,8 +102,8 @@ class Tally:
 class Metrics(Collector):
     """Counts on the loop, and is read from any thread."""
 
-    def __init__(self, database: Database, pools: Pools) -> None:
-        self._database, self._pools = database, pools
+    def __init__(self, database: Database, pools: Pools, went_out: Mapping[str, int]) -> None:
+        self._database, self._pools, self._went_out = database, pools, went_out
         self._tallies: dict[str, Tally] = {}
         self._refused: dict[str, int] = {}
         self._registry = CollectorRegistry()
@@ -173,6 +173,14 @@ class Metrics(Collector):
         for error_type, count in self._refused.copy().items():
             refused.add_metric((error_type,), count)
         yield refused
+        went_out = CounterMetricFamily(
+            "pushpoint_egress_connections",
+            "Connections that workers and builds asked for, by what became of them.",
+            labels=("outcome",),
+        )
+        for outcome, count in self._went_out.items():
+            went_out.add_metric((outcome,), count)
+        yield went_out
         yield from _of_workers({names[one]: (one, pool) for one, pool in pools.items() if one in names})
 
 

@@ -20,10 +20,12 @@ from pushpoint.engines.local import LocalEngine, LocalPool
 from pushpoint.environments import interpreter
 from pushpoint.errors import Error, RolloutFailed
 from pushpoint.names import data_path
+from pushpoint.reach import Reach
 from pushpoint.records import EVERYDAY, Actor, Algorithm, Build
 from pushpoint.registry import accounts, algorithms, builds, data, deployments, secrets
 from pushpoint.registry.vault import Vault
 from pushpoint.scaling import Scaling
+from pushpoint.serving import reaching
 from pushpoint.serving.repeating import Repeating
 from pushpoint.serving.tokens import Tokens
 from pushpoint.stores.local import LocalStore
@@ -55,9 +57,10 @@ class Pools:
         tokens: Tokens,
         vault: Vault,
         scaling: Scaling | None = None,
+        bound: Reach | None = None,
     ) -> None:
         self._home, self._database, self._store, self._vault = home, database, store, vault
-        self._engine, self._tokens, self._scaling = engine, tokens, scaling or Scaling()
+        self._engine, self._tokens, self._scaling, self._bound = engine, tokens, scaling or Scaling(), bound or Reach()
         self._pools: dict[str, LocalPool] = {}
         self._owner_tokens: dict[str, str] = {}
         self._live: set[str] = set()
@@ -259,6 +262,7 @@ class Pools:
             log=folder / "output.log",
             variables=secrets.opened(self._database, self._vault, algorithm),
             owner_token=token,
+            reach=reaching.asked(algorithm.settings).within(self._bound),
             limits=asked if isinstance(asked := algorithm.settings.get("limits"), dict) else {},
             scaling=self._scaling_of(algorithm),
         )

@@ -15,7 +15,7 @@ from pushpoint.interpreters import named
 from pushpoint.names import AlgorithmName, RepositoryUrl, check_name, repository_url
 from pushpoint.records import Actor, Algorithm
 from pushpoint.registry import algorithms, builds, releases, repositories, sources
-from pushpoint.serving import Services
+from pushpoint.serving import Services, reaching
 from pushpoint.web.errors import NoSuchAlgorithm
 
 ROOT = "/v1/algorithms/{owner:str}/{name:str}"
@@ -103,6 +103,7 @@ def create(
     if url:
         services.fetcher.check(url)
     settings = stated(asked.get("settings"))
+    reaching.check(settings, services.egress.listed)
     environment = named(settings, services.interpreters) or services.interpreters[0]
     algorithm = algorithms.create(
         services.database,
@@ -145,6 +146,7 @@ def update(
     is_form = content_type.startswith("application/x-www-form-urlencoded")
     asked = wire.asked(b"" if is_form else body, wire.ChangeAlgorithm)
     settings = stated(asked.get("settings"))
+    reaching.check(settings, services.egress.listed)
     environment = named(settings, services.interpreters)
     settings.pop("algorithm_environment", None)  # one that is not here changes nothing
     settings |= {"algorithm_environment": environment.id} if environment else {}
@@ -156,7 +158,8 @@ def update(
         sample_input=sample_input(asked.get("version_info")),
     )
     changed = seen(services, actor, owner, name)
-    if changed.settings.get("limits") != algorithm.settings.get("limits"):
+    wanted, before = reaching.asked(changed.settings), reaching.asked(algorithm.settings)
+    if wanted != before or changed.settings.get("limits") != algorithm.settings.get("limits"):
         renew(services, changed)
     if changed.settings.get("scaling") != algorithm.settings.get("scaling"):
         services.pools.rescale(changed)

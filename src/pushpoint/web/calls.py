@@ -88,7 +88,7 @@ def application(services: Services) -> ASGIApp:
             return outcome, target
 
         if options.get("output") == "void":
-            services.lookups.target(actor, asked)  # what cannot be called is refused now, and what is too much
+            target = services.lookups.target(actor, asked)  # what cannot be called is refused now, and what is too much
             place = services.limits.take(actor)
             task = asyncio.create_task(answered())
             running.add(task)
@@ -96,7 +96,8 @@ def application(services: Services) -> ASGIApp:
             task.add_done_callback(_over)
             task.add_done_callback(running.discard)
             # "void", not true: the Java client's suite compares it
-            await raw.answer(send, 200, outcomes.JSON, wire.encode({"async": "void", "request_id": request_id}))
+            headers = {**outcomes.JSON, **target.lineage, "x-request-id": request_id}
+            await raw.answer(send, 200, headers, wire.encode({"async": "void", "request_id": request_id}))
             return
         with services.limits.slot(actor):
             if form := items.form(raw.header(scope, b"accept") or ""):

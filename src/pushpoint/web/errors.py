@@ -124,13 +124,13 @@ def envelope(error: errors.Error, path: str = "", **more: object) -> tuple[int, 
     """
     status, code = status_of(error)
     code = _OF_ACCOUNTS.get((path.split("/")[2] if path.count("/") > 1 else "", type(error)), code)
-    headers = {"content-type": "application/json"}
-    kind = type(error).__name__
+    kind, found = type(error).__name__, str(uuid4())
+    headers = {"content-type": "application/json", "x-request-id": found}
     if status == 401:
         headers["www-authenticate"] = 'Basic realm="pushpoint"'
     if isinstance(error, errors.Unavailable) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after)))
-    told = cast("Told", {"id": str(uuid4()), "code": code, "message": str(error), "error_type": kind} | more)
+    told = cast("Told", {"id": found, "code": code, "message": str(error), "error_type": kind} | more)
     if isinstance(error, errors.RolloutFailed):
         told["reason"] = error.reason
     return status, headers, wire.encode(ErrorBody(error=told))
@@ -155,7 +155,7 @@ def bug(error: Exception) -> tuple[int, dict[str, str], bytes]:
     log.error("bug", id=found, exc_info=error)
     message = f"the platform has a bug; tell its operator the id {found}"
     body = {"error": {"id": found, "code": 5001, "message": message, "error_type": "Error"}}
-    return 500, {"content-type": "application/json"}, wire.encode(body)
+    return 500, {"content-type": "application/json", "x-request-id": found}, wire.encode(body)
 
 
 def _ours(request: Request[Any, Any, Any], error: errors.Error) -> Response[bytes]:
@@ -169,9 +169,11 @@ def _http(_request: Request[Any, Any, Any], error: HTTPException) -> Response[by
         return Response(b'{"error":"No such algorithm"}', status_code=404, media_type=MediaType.JSON)
     code = error.code if isinstance(error, BadPage) else 6001
     kind = "NotFound" if error.status_code == 404 else "InvalidRequest"
-    found = {"id": str(uuid4()), "code": code, "message": error.detail, "error_type": kind}
+    found = str(uuid4())
+    told = {"id": found, "code": code, "message": error.detail, "error_type": kind}
+    headers = {**(error.headers or {}), "x-request-id": found}
     return Response(
-        wire.encode({"error": found}), status_code=error.status_code, media_type=MediaType.JSON, headers=error.headers
+        wire.encode({"error": told}), status_code=error.status_code, media_type=MediaType.JSON, headers=headers
     )
 
 

@@ -33,6 +33,8 @@ ERROR_EVENT = b"event: error\ndata: "
 """What the last event of a stream that failed begins with."""
 PATIENCE = 10.0
 """Seconds that a caller may take to read what is left when its call is over."""
+KEEP_ALIVE = 15.0
+"""Seconds without an item, after which readers of events get a comment: proxies take a silent connection for dead."""
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 """Proxies are to pass on each item at once; the second is for nginx."""
 _LINE = re.compile(rb"\r\n|\r|\n")
@@ -46,11 +48,13 @@ class Form:
         media_type: What a caller accepts that wants it.
         item: Writes an item.
         last: Writes the end, from `done` or `error` and JSON.
+        comment: What readers skip; empty where there is no such thing.
     """
 
     media_type: str
     item: Callable[[Item], bytes]
     last: Callable[[str, bytes], bytes]
+    comment: bytes = b""
 
 
 def form(accept: str) -> Form | None:
@@ -96,6 +100,7 @@ async def answer(
     called = loop.create_task(call(stream))
     left = loop.create_task(_until_gone(receive))
     left.add_done_callback(lambda _: _settle(stream, Answer("void", b"", loop.time() - started)))
+    beats = loop.create_task(writer.keep_alive(stream))
 
     def over(_: object) -> None:
         stream.end()
@@ -113,6 +118,7 @@ async def answer(
             outcome, target = await called
             if left.done():
                 raise raw.Gone
+            beats.cancel()
             outcome = failure or outcome
             if isinstance(outcome, Answer) and outcome.content_type != "void":
                 await writer.write([Item(outcome.content_type, outcome.data)], target.lineage)
@@ -123,14 +129,22 @@ async def answer(
         protocol.break_off(scope)
     finally:
         called.remove_done_callback(over)
-        left.cancel()
-        called.cancel()
+        for task in (left, called, beats):
+            task.cancel()
 
 
 class _Writer:
     def __init__(self, send: Send, form: Form, headers: Mapping[str, str]) -> None:
         self._send, self._form, self._headers = send, form, headers
-        self._has_begun = False
+        self._has_begun, self._last = False, 0.0
+
+    async def keep_alive(self, stream: Stream) -> None:
+        """Write a comment whenever nothing was written for long, from when it is known what gives the items."""
+        loop = asyncio.get_running_loop()
+        while self._form.comment:
+            await asyncio.sleep(self._last + KEEP_ALIVE - loop.time() if self._has_begun else KEEP_ALIVE)
+            if stream.lineage and loop.time() - self._last >= KEEP_ALIVE:
+                await self._write(self._form.comment, stream.lineage)
 
     async def write(self, items: Sequence[Item], lineage: Mapping[str, str]) -> None:
         await self._write(b"".join(map(self._form.item, items)), lineage)
@@ -145,6 +159,7 @@ class _Writer:
             self._has_begun = True
             kind = {"content-type": self._form.media_type}
             await raw.begin(self._send, 200, {**kind, **_HEADERS, **lineage, **self._headers})
+        self._last = asyncio.get_running_loop().time()
         await self._send({"type": "http.response.body", "body": text, "more_body": more})
 
 
@@ -205,7 +220,9 @@ def _line(item: Item) -> bytes:
 _FORMS = {
     one.media_type: one
     for one in (
-        Form("text/event-stream", _event, lambda name, text: b"event: %b\ndata: %b\n\n" % (name.encode(), text)),
+        Form(
+            "text/event-stream", _event, lambda name, text: b"event: %b\ndata: %b\n\n" % (name.encode(), text), b":\n\n"
+        ),
         Form("application/x-ndjson", _line, lambda name, text: text + b"\n"),
     )
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import parse_qsl
+from uuid import uuid4
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
@@ -101,7 +102,9 @@ async def bare(send: Send, status: int, headers: Mapping[str, str]) -> None:
 
 async def refuse(send: Send, status: int, message: str, **headers: str) -> None:
     """Send a status that no error of ours has, with a message."""
-    await answer(send, status, {"content-type": "application/json", **headers}, encode({"error": {"message": message}}))
+    found = str(uuid4())
+    headers = {"content-type": "application/json", "x-request-id": found, **headers}
+    await answer(send, status, headers, encode({"error": {"id": found, "message": message}}))
 
 
 def guarded(application: ASGIApp) -> ASGIApp:

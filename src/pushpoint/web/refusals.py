@@ -38,8 +38,8 @@ def application(services: Services) -> ASGIApp:
         async def watching(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                # an answer with a request id has come to an algorithm, whatever became of it there
-                if message["status"] >= 400 and b"x-request-id" not in dict(message["headers"]):
+                # an answer with a lineage has come to an algorithm, whatever became of it there
+                if message["status"] >= 400 and b"x-pushpoint-algorithm" not in dict(message["headers"]):
                     status = message["status"]
             elif status and message["type"] == "http.response.body":
                 note(services, cast("HTTPScope", scope)["path"], status, message["body"], time.perf_counter() - began)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Required, TypedDict, TypeVar
 
 from msgspec import Meta
 
+from pushpoint.reach import MOST, PATTERN
 from pushpoint.records import EVERYDAY
 from pushpoint.scaling import MOST_REPLICAS
 from pushpoint.wire.codec import decode
@@ -57,6 +58,12 @@ class AskedScaling(TypedDict, total=False):
     idle_seconds: Annotated[float, Meta(ge=1)] | None
 
 
+class AskedNetwork(TypedDict, total=False):
+    """Which hosts a worker may reach: `HOST`, `HOST:PORT` or `*.HOST`, at 443 without a port; or `public`."""
+
+    allow: Annotated[list[Annotated[str, Meta(extra_json_schema={"pattern": PATTERN})]], Meta(max_length=MOST)] | None
+
+
 class AskedSettings(TypedDict, total=False):
     """Settings of an algorithm; the environment may be one that is not known."""
 
@@ -73,6 +80,7 @@ class AskedSettings(TypedDict, total=False):
     language: _Line
     limits: AskedLimits | None
     scaling: AskedScaling | None
+    network: AskedNetwork | None
 
 
 class AskedVersion(TypedDict, total=False):
