@@ -95,7 +95,8 @@ class Protocol(HttpToolsProtocol):
     def _is_plain(self) -> bool:
         is_free = self.cycle is None or self.cycle.response_complete
         is_usual = not (self.expect_100_continue or self.limit_concurrency or self.parser.should_upgrade())
-        return is_free and is_usual and self.parser.get_method() == b"POST"
+        is_read = not self.flow.write_paused  # who does not read its answers is waited for, which takes a task
+        return is_free and is_usual and is_read and self.parser.get_method() == b"POST"
 
     def on_body(self, body: bytes) -> None:
         """Take in a part of a body."""
@@ -133,17 +134,17 @@ class Protocol(HttpToolsProtocol):
         return is_answered and self.has_read_all and not self.transport.get_write_buffer_size()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: object) -> None:
-        extensions = {_AT_ONCE: partial(_write, cycle), _BREAK_OFF: partial(_break_off, cycle)}
+        extensions = {_AT_ONCE: partial(_try_write, cycle), _BREAK_OFF: partial(_break_off, cycle)}
         cycle.scope["extensions"] = extensions  # type: ignore[typeddict-item]
         super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
 
 
 async def answer(scope: HTTPScope, send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Send a whole answer, at once where the server can."""
-    write = cast("Write | None", (scope.get("extensions") or {}).get(_AT_ONCE))
-    if write:
-        write(status, headers, body)
-    else:
+    write = cast(
+        "Callable[[int, Mapping[str, str], bytes], bool] | None", (scope.get("extensions") or {}).get(_AT_ONCE)
+    )
+    if not (write and write(status, headers, body)):
         await raw.answer(send, status, headers, body)
 
 
@@ -166,6 +167,13 @@ def without_writing(scope: HTTPScope) -> dict[str, object]:
 def _break_off(cycle: RequestResponseCycle) -> None:
     cycle.disconnected = True  # else uvicorn takes an answer without an end for a bug of ours
     cycle.transport.close()
+
+
+def _try_write(cycle: RequestResponseCycle, status: int, headers: Mapping[str, str], body: bytes) -> bool:
+    if cycle.flow.write_paused:  # the client has not read what came before
+        return False
+    _write(cycle, status, headers, body)
+    return True
 
 
 def _write(cycle: RequestResponseCycle | Exchange, status: int, headers: Mapping[str, str], body: bytes) -> None:
