@@ -317,6 +317,19 @@ def test_a_tunnel_that_nobody_uses_and_a_half_open_one_end(
                 assert connection.recv(100) == b""
 
 
+def test_an_answer_is_whole_where_the_client_was_done_first(tmp_path: Path, server: http.server.HTTPServer) -> None:
+    port = server.server_address[1]
+    with way(tmp_path, f"localhost:{port}") as out, out.proxy(f"localhost:{port}") as proxy:
+        for _ in range(5):
+            with say(proxy, f"GET http://localhost:{port}/big HTTP/1.1\r\n\r\n".encode()) as connection:
+                connection.shutdown(socket.SHUT_WR)
+                time.sleep(0.05)
+                answer = b""
+                while data := connection.recv(1 << 16):
+                    answer += data
+                assert answer.endswith(BIG)
+
+
 def test_a_proxy_ends_with_its_sandbox(tmp_path: Path, server: http.server.HTTPServer) -> None:
     port = server.server_address[1]
     with way(tmp_path, f"localhost:{port}") as out:

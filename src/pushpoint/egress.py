@@ -102,7 +102,9 @@ class Egress:
         self._thread = threading.Thread(target=self._run, name="egress", daemon=True)
         self._thread.start()
 
-    def proxy(self, reach: Reach, *, who: str, advice: str, listed: Reach | None = None) -> Proxy:
+    def proxy(
+        self, reach: Reach, *, who: str, advice: str, listed: Reach | None = None, connections: int = CONNECTIONS
+    ) -> Proxy:
         """Open a proxy for one sandbox; close it when the sandbox ends.
 
         Args:
@@ -110,12 +112,14 @@ class Egress:
             who: Whose sandbox it is, for people to read.
             advice: What to do where a host is refused.
             listed: Hosts that are not checked, beside the operator's.
+            connections: How many at once.
 
         Returns:
             The proxy; it listens.
         """
         more = Reach(places=self.listed.places + (listed.places if listed else ()))
-        found = Proxy(self, self._folder / f"egress-{secrets.token_hex(6)}.sock", reach, more, who, advice)
+        path = self._folder / f"egress-{secrets.token_hex(6)}.sock"
+        found = Proxy(self, path, reach, more, who, advice, min(connections, CONNECTIONS))
         self.call(self._begin, found)
         return found
 
@@ -125,8 +129,8 @@ class Egress:
         Returns:
             The proxy.
         """
-        advice = f"allow it in `network.allow` of the settings of {algorithm}; this worker may reach {reach}"
-        return self.proxy(reach, who=algorithm, advice=advice)
+        advice = f"its owner may allow it: pushpoint workers {algorithm} --allow HOST[:PORT]"
+        return self.proxy(reach, who=algorithm, advice=advice, connections=max(self.most // 4, 1))
 
     def for_build(self, who: str) -> Proxy:
         """Open a proxy for a sandbox in which packages are built.
@@ -181,8 +185,10 @@ class Proxy:
         path: Its socket; the sandbox must be shown it.
     """
 
-    def __init__(self, egress: Egress, path: Path, reach: Reach, listed: Reach, who: str, advice: str) -> None:
-        self.path = path
+    def __init__(
+        self, egress: Egress, path: Path, reach: Reach, listed: Reach, who: str, advice: str, connections: int
+    ) -> None:
+        self.path, self._connections = path, connections
         self._egress, self._reach, self._listed, self._who, self._advice = egress, reach, listed, who, advice
         self._told: set[Place] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -226,7 +232,7 @@ class Proxy:
             except OSError:  # there are no descriptors left
                 await asyncio.sleep(0.1)
                 continue
-            task = asyncio.ensure_future(self._serve(accepted, is_one_too_many=len(self._tasks) >= CONNECTIONS))
+            task = asyncio.ensure_future(self._serve(accepted, is_one_too_many=len(self._tasks) >= self._connections))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -348,7 +354,7 @@ async def _tunnel(through: str, host: str, port: int) -> Streams:
     problem = "does not answer"
     if where.scheme not in {"http", "https"} or not where.hostname:
         raise _Denied(502, "failed", "the platform's own proxy is not one of HTTP; its operator must name another")
-    with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError, ValueError):
+    with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError, LookupError, ValueError):
         async with asyncio.timeout(3 * CONNECT_SECONDS):
             secure = where.scheme == "https"
             streams = await asyncio.open_connection(
@@ -388,6 +394,9 @@ async def _both_ways(one: Streams, other: Streams) -> None:
         tasks = [asyncio.ensure_future(copy(one[0], other[1])), asyncio.ensure_future(copy(other[0], one[1]))]
         try:
             await asyncio.gather(*tasks)
+            for _, writer in (one, other):  # what was taken is still passed on
+                writer.close()
+                await writer.wait_closed()
         finally:
             for task in tasks:
                 task.cancel()
@@ -400,7 +409,5 @@ async def _answer(writer: asyncio.StreamWriter, status: int, text: str) -> None:
     writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode("ascii", "replace") + body)
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(HEAD_SECONDS):
-            await writer.drain()
-            writer.write_eof()
-            while not writer.is_closing() and writer.transport.get_write_buffer_size():
-                await asyncio.sleep(0.01)
+            writer.close()
+            await writer.wait_closed()

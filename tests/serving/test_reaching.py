@@ -100,7 +100,7 @@ def test_workers_reach_what_owner_and_operator_allow_and_nothing_else(platform: 
     assert call(platform, outside) in {"OSError", "ConnectionRefusedError"}, "there is no way but the proxy"
     said = call(platform, "https://other.example/")
     assert "403 Forbidden: other.example:443 is not among the hosts that ann/curious may reach" in said
-    assert "network.allow" in said
+    assert "pushpoint workers ann/curious --allow" in said
     assert "api.example.com has no address on the public internet" in call(platform, "https://api.example.com/")
     log = [json.loads(line) for line in (platform.home / "platform.log").read_text().splitlines()]
     refused = [(one["to"], one["host"]) for one in log if one["event"] == "a host was refused"]

@@ -99,9 +99,6 @@ class LocalEngine:
         limits = self._limits.lowered(launch.limits)
         code, model = _absolute(launch.code), launch.model and _absolute(launch.model)
         given = model.stat().st_size if model and model.is_file() else 0
-        proxy = None
-        if launch.reach and self._way_out and self._sandbox.program:  # without a sandbox nothing is kept from it
-            proxy = self._way_out.for_worker(launch.reach, launch.algorithm)
         settings = {
             "algorithm": launch.algorithm,
             "module": launch.module,
@@ -110,7 +107,7 @@ class LocalEngine:
             "scratch": str(scratch),
             "socket": descriptor,
             "api_socket": str(self._api_socket),
-            "way_out": proxy and str(proxy.path),
+            "way_out": None,
         }
         program = (
             f"import sys; sys.path.insert(0, {str(self._runtime)!r}); from pushpoint.runtime import rlimits; "
@@ -135,7 +132,11 @@ class LocalEngine:
             **({} if launch.bytecode_writable else {"PYTHONDONTWRITEBYTECODE": "1"}),
             **dict.fromkeys(THREADS, threads),
         }
-        sockets = [self._api_socket, *([proxy.path] if proxy else [])]
+        proxy, sockets = None, [self._api_socket]
+        if launch.reach and self._way_out and self._sandbox.program:  # without a sandbox nothing is kept from it
+            proxy = self._way_out.for_worker(launch.reach, launch.algorithm)
+            settings["way_out"] = str(proxy.path)
+            sockets.append(proxy.path)
         readable = [self._runtime, environment, code, *sockets, *([model] if model else [])]
         command = self._sandbox.command(
             [str(python), "-c", program, json.dumps(settings)],
