@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from pushpoint.databases import reading
+from pushpoint.databases import Change, changes, reading
 from pushpoint.databases.tables import deployments as table
 from pushpoint.databases.tables import history
 from pushpoint.errors import IllegalTransition, NotFound, Superseded
 from pushpoint.lifecycle import DEPLOYMENT, DeploymentState
 from pushpoint.names import AlgorithmName
 from pushpoint.records import Deployment, Release
-from pushpoint.registry import algorithms, deployments
+from pushpoint.registry import accounts, algorithms, deployments
 from tests.registry.conftest import Registry, race
 
 
@@ -214,3 +214,21 @@ def test_another_algorithms_deployment_is_not_found(registry: Registry) -> None:
     with pytest.raises(NotFound):
         deployments.find(registry.database, other, deployment.id)
     assert deployments.newest_first(registry.database, other, limit=10, offset=0) == []
+
+
+def test_a_rollout_has_callers_looked_up_anew_when_it_goes_live_and_nobodys_key(registry: Registry) -> None:
+    def changed() -> set[Change]:
+        before, states[:] = list(states), [changes(registry.database, kind) for kind in kinds]
+        return {kind for kind, old, new in zip(kinds, before, states, strict=True) if old != new}
+
+    kinds = [Change.WORK, Change.CALLED, Change.ACTORS]
+    release = registry.release()
+    states = [changes(registry.database, kind) for kind in kinds]
+    deployment = begin(registry, release)
+    assert changed() == {Change.WORK}
+    deployment = deployments.move(registry.database, deployment, DeploymentState.VERIFYING)
+    assert changed() == {Change.WORK}
+    deployments.switch(registry.database, registry.algorithm, deployment)
+    assert changed() == {Change.WORK, Change.CALLED}
+    accounts.create(registry.database, "bob")
+    assert changed() == set(kinds)

@@ -269,12 +269,12 @@ class Restarts:
 
     async def _adopt(self, before: Predecessor) -> None:
         # what is written down to be done is ours to do, until and once more after the one before has ended
-        from pushpoint.databases import changes
+        from pushpoint.databases import Change, changes
 
         services, state, is_last = self._services, -1, False
         while not is_last:
             is_last = before.gone.is_set()
-            if state != (state := changes(services.database)):
+            if state != (state := changes(services.database, Change.WORK)):
                 for look in (services.builder.adopt, services.rollouts.adopt, services.pools.refresh):
                     await asyncio.to_thread(look)
             with contextlib.suppress(TimeoutError):

@@ -12,6 +12,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from pathlib import Path
 from struct import Struct
 from weakref import WeakKeyDictionary
@@ -27,6 +28,20 @@ from pushpoint.errors import Conflict
 
 Database = Engine
 _STATE = Struct("=Q")
+
+
+class Change(IntEnum):
+    """How much of what is kept in memory a write makes untrue; each includes those before it."""
+
+    NOTHING = 0
+    WORK = 1
+    """What is written down to be done: builds and rollouts."""
+    CALLED = 2
+    """What answers calls."""
+    ACTORS = 3
+    """Who may do what."""
+
+
 _changes: WeakKeyDictionary[Database, mmap.mmap] = WeakKeyDictionary()
 
 
@@ -66,11 +81,12 @@ def open_database(path: Path) -> Database:
 
 
 def _shared(path: Path) -> mmap.mmap:
-    # eight bytes that every process with this database sees: for a while there are two platforms, at a handover
+    # some bytes that every process with this database sees: for a while there are two platforms, at a handover
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        os.ftruncate(descriptor, _STATE.size)
-        return mmap.mmap(descriptor, _STATE.size)
+        size = _STATE.size * Change.ACTORS
+        os.ftruncate(descriptor, size)
+        return mmap.mmap(descriptor, size)
     finally:
         os.close(descriptor)
 
@@ -87,12 +103,12 @@ def reading(database: Database) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(database: Database, *, quietly: bool = False) -> Iterator[Connection]:
+def writing(database: Database, *, change: Change = Change.ACTORS) -> Iterator[Connection]:
     """Write all or nothing; committed, and on disk, when the block ends without an error.
 
     Args:
         database: Where to write.
-        quietly: Whether what is written changes nothing that anybody keeps in memory.
+        change: What has to be looked up again afterwards; by default all.
 
     Yields:
         A connection that holds the write lock.
@@ -108,17 +124,22 @@ def writing(database: Database, *, quietly: bool = False) -> Iterator[Connection
         if "FOREIGN KEY" not in str(error.orig):
             raise
         raise Conflict("what this belongs to was deleted meanwhile; look at it again") from error
-    if not quietly:
-        _STATE.pack_into(_changes[database], 0, secrets.randbits(64))  # no two writers' are the same
+    state = secrets.randbits(64)  # no two writers' are the same
+    for kind in range(change):
+        _STATE.pack_into(_changes[database], kind * _STATE.size, state)
 
 
-def changes(database: Database) -> int:
+def changes(database: Database, kind: Change) -> int:
     """Tell apart the states of a database, whichever process writes it.
 
     What was read is still so while the number is what it was before the reading. Nothing is asked of the database.
 
+    Args:
+        database: Which.
+        kind: What was read; not `NOTHING`.
+
     Returns:
-        A number that every write but a quiet one replaces.
+        A number that every write of that change, or of a larger one, replaces.
     """
-    found: int = _STATE.unpack_from(_changes[database])[0]
+    found: int = _STATE.unpack_from(_changes[database], (kind - 1) * _STATE.size)[0]
     return found

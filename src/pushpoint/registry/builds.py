@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pushpoint import manifest as manifests
-from pushpoint.databases import Database, reading, writing
+from pushpoint.databases import Change, Database, reading, writing
 from pushpoint.databases.tables import builds
 from pushpoint.errors import ConfigError, NotFound
 from pushpoint.lifecycle import BuildState, advance
@@ -34,7 +34,7 @@ def begin(database: Database, algorithm: Algorithm, commit: str, *, manifest: st
         finished=None,
     )
     try:
-        with writing(database) as connection:
+        with writing(database, change=Change.CALLED) as connection:
             connection.execute(
                 insert(builds).values(
                     id=build.id,
@@ -61,7 +61,7 @@ def finish(
     sandbox: str | None = None,
 ) -> None:
     """Close a build as succeeded or failed."""
-    with writing(database) as connection:
+    with writing(database, change=Change.CALLED) as connection:
         connection.execute(
             update(builds)
             .where(builds.c.id == build.id, builds.c.state == build.state)

@@ -18,7 +18,7 @@ from uuid import UUID, uuid4, uuid5
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from pushpoint.databases import Database, reading, writing
+from pushpoint.databases import Change, Database, reading, writing
 from pushpoint.databases.tables import accounts, collections, files
 from pushpoint.digests import Descriptor, Digest, describe
 from pushpoint.errors import AlreadyExists, InUse, InvalidRequest, ModelMissing, NotFound, Refused
@@ -52,7 +52,7 @@ def create_collection(database: Database, actor: Actor, path: DataPath, *, read:
     _check_readers(read)
     check_name("collection", path.collection)
     try:
-        with writing(database, quietly=True) as connection:
+        with writing(database, change=Change.NOTHING) as connection:
             connection.execute(
                 insert(collections).values(
                     id=str(uuid4()),
@@ -81,7 +81,7 @@ def share(database: Database, actor: Actor, path: DataPath, read: str) -> None:
         raise InvalidRequest(f"{path} has no access list; name a collection, data://OWNER/COLLECTION")
     _check_readers(read)
     inside = collection(database, actor, path)
-    with writing(database, quietly=True) as connection:
+    with writing(database, change=Change.NOTHING) as connection:
         connection.execute(update(collections).where(collections.c.id == inside.id).values(read=read))
         record(connection, actor.account.name, "collection.share", str(path), read, run=actor.run)
 
@@ -292,7 +292,7 @@ def put(
         "media_type": blob.media_type,
         "modified": datetime.now(UTC),
     }
-    with writing(database, quietly=True) as connection:
+    with writing(database, change=Change.NOTHING) as connection:
         there = connection.execute(
             select(files.c.digest).where(files.c.collection_id == inside.id, files.c.name == path.file)
         ).scalar()
@@ -328,7 +328,7 @@ def delete_file(database: Database, actor: Actor, path: DataPath) -> None:
         NotFound: There is no such file.
     """
     inside = writable(database, actor, path)
-    with writing(database, quietly=True) as connection:
+    with writing(database, change=Change.NOTHING) as connection:
         if referrers := needing(connection, str(path)):
             raise InUse(str(path), [f"release {version}" for version in referrers])
         gone = connection.execute(delete(files).where(files.c.collection_id == inside.id, files.c.name == path.file))
@@ -349,7 +349,7 @@ def delete_collection(database: Database, actor: Actor, path: DataPath, *, force
     """
     _own(actor, path)
     inside = collection(database, actor, path)
-    with writing(database, quietly=True) as connection:
+    with writing(database, change=Change.NOTHING) as connection:
         held = list(connection.execute(select(files.c.name).where(files.c.collection_id == inside.id)).scalars())
         if held and not force:
             raise InvalidRequest(f"{path} holds {len(held)} files; delete them first, or use force")
@@ -378,11 +378,11 @@ def sweep(database: Database, *, sessions: Set[tuple[str, str]], now: datetime |
         over = [id for id in kept if id not in alive]
         is_old = connection.execute(select(files.c.name).where(old).limit(1)).first() is not None
     if is_old:
-        with writing(database, quietly=True) as connection:
+        with writing(database, change=Change.NOTHING) as connection:
             connection.execute(delete(files).where(old))
     for start in range(0, len(over), _AT_ONCE):
         some = over[start : start + _AT_ONCE]
-        with writing(database, quietly=True) as connection:
+        with writing(database, change=Change.NOTHING) as connection:
             connection.execute(delete(files).where(files.c.collection_id.in_(some)))
             connection.execute(delete(collections).where(collections.c.id.in_(some)))
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from sqlalchemy import ColumnElement, RowMapping, Select, insert, select, update
 
-from pushpoint.databases import Database, reading, writing
+from pushpoint.databases import Change, Database, reading, writing
 from pushpoint.databases.tables import algorithms, deployments
 from pushpoint.errors import NotFound, Superseded
 from pushpoint.lifecycle import DeploymentState, advance
@@ -51,7 +51,8 @@ def begin(
         & (deployments.c.deploy_id == deploy_id)
         & deployments.c.state.not_in((DeploymentState.FAILED, DeploymentState.SUPERSEDED))
     )
-    with writing(database) as connection:  # one transaction: what is found cannot fail before it is answered
+    with writing(database, change=Change.WORK) as connection:
+        # in one transaction: what is found cannot fail before it is answered
         there = connection.execute(select(deployments.c.id).where(same)).scalar()
         if there is None:
             connection.execute(insert(deployments).values(**values))
@@ -67,7 +68,7 @@ def move(database: Database, deployment: Deployment, to: DeploymentState, *, rea
     Raises:
         Superseded: Someone else moved it meanwhile.
     """
-    with writing(database) as connection:
+    with writing(database, change=Change.WORK) as connection:
         moved = connection.execute(
             update(deployments)
             .where(deployments.c.id == deployment.id, deployments.c.state == deployment.state)
@@ -95,7 +96,7 @@ def switch(database: Database, algorithm: Algorithm, deployment: Deployment) -> 
         Superseded: Another deployment went live since `algorithm` was read.
     """
     now = datetime.now(UTC)
-    with writing(database) as connection:
+    with writing(database, change=Change.CALLED) as connection:
         moved = connection.execute(
             update(algorithms)
             .where(algorithms.c.id == algorithm.id, algorithms.c.generation == algorithm.generation)
@@ -193,7 +194,7 @@ def waiting(database: Database) -> list[Deployment]:
 
 def recover(database: Database) -> None:
     """Close what was cut off when the platform last ended: what was not live failed, what drained is retired."""
-    with writing(database) as connection:
+    with writing(database, change=Change.CALLED) as connection:
         connection.execute(
             update(deployments)
             .where(deployments.c.state.in_(_OPEN))

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, insert, or_, select, update
 
-from pushpoint.databases import Database, reading, writing
+from pushpoint.databases import Change, Database, reading, writing
 from pushpoint.databases.tables import accounts, algorithms, keys
 from pushpoint.errors import InvalidRequest, NotFound
 from pushpoint.names import KEY_PREFIX, KEY_RANDOM, AlgorithmName
@@ -159,7 +159,7 @@ def note_used(database: Database, used: Mapping[str, datetime]) -> None:
         database: Where to write.
         used: Key id to time.
     """
-    with writing(database, quietly=True) as connection:
+    with writing(database, change=Change.NOTHING) as connection:
         for key_id, when in used.items():
             connection.execute(update(keys).where(keys.c.id == key_id).values(last_used=when))
 

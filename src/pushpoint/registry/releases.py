@@ -9,7 +9,7 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, exists, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from pushpoint.databases import Database, reading, writing
+from pushpoint.databases import Change, Database, reading, writing
 from pushpoint.databases.tables import accounts, algorithms, builds, deployments, releases
 from pushpoint.errors import AlreadyExists, InvalidRequest, NotFound
 from pushpoint.lifecycle import BuildState
@@ -65,7 +65,7 @@ def publish(
     if build.state is not BuildState.SUCCEEDED:
         raise InvalidRequest(f"build {build.id} is {build.state}; publish one that succeeded")
     try:
-        with writing(database) as connection:
+        with writing(database, change=Change.CALLED) as connection:
             release = Release(
                 id=str(uuid4()),
                 algorithm_id=algorithm.id,

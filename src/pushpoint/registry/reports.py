@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, insert, select
 
-from pushpoint.databases import Database, reading, writing
+from pushpoint.databases import Change, Database, reading, writing
 from pushpoint.databases.tables import accounts, algorithms, failures, insights
 from pushpoint.names import AlgorithmName
 from pushpoint.records import FailedCall, Insight
@@ -23,7 +23,7 @@ def keep(database: Database, found: Sequence[FailedCall | Insight]) -> None:
     """Write down what calls left behind, and forget what is too old."""
     now = datetime.now(UTC)
     theirs = {one.algorithm_id for one in found}
-    with writing(database, quietly=True) as connection:
+    with writing(database, change=Change.NOTHING) as connection:
         rows = connection.execute(select(algorithms.c.id, algorithms.c.account_id).where(algorithms.c.id.in_(theirs)))
         owners = {row.id: row.account_id for row in rows}
         left = [one for one in found if one.algorithm_id in owners]  # it may be deleted meanwhile

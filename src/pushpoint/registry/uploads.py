@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, update
 
-from pushpoint.databases import Database, reading, writing
+from pushpoint.databases import Change, Database, reading, writing
 from pushpoint.databases.tables import uploads
 from pushpoint.errors import Conflict, NotFound
 from pushpoint.names import DataPath
@@ -47,7 +47,7 @@ def begin(database: Database, actor: Actor, new: Upload) -> Upload:
         Conflict: The actor has too many of them under way.
     """
     found = replace(new, id=str(uuid4()))
-    with writing(database, quietly=True) as connection:
+    with writing(database, change=Change.NOTHING) as connection:
         unfinished = (uploads.c.offset < uploads.c.size) | (uploads.c.concat == "partial")
         theirs = (uploads.c.account_id == actor.account.id) & unfinished
         if connection.execute(select(func.count()).select_from(uploads).where(theirs)).scalar_one() >= MOST:
@@ -103,7 +103,7 @@ def advance(database: Database, upload: Upload, offset: int) -> Upload:
         Conflict: It is no longer where it was.
     """
     now = replace(upload, offset=offset, expires=end())
-    with writing(database, quietly=True) as connection:
+    with writing(database, change=Change.NOTHING) as connection:
         changed = connection.execute(
             update(uploads)
             .where(uploads.c.id == upload.id, uploads.c.offset == upload.offset)
@@ -121,7 +121,7 @@ def join(database: Database, actor: Actor, whole: Upload, parts: list[Upload]) -
         The whole, with an id.
     """
     found = replace(whole, id=str(uuid4()))
-    with writing(database, quietly=True) as connection:
+    with writing(database, change=Change.NOTHING) as connection:
         connection.execute(insert(uploads).values(_row(found, actor)))
         connection.execute(delete(uploads).where(uploads.c.id.in_([part.id for part in parts])))
     return found
@@ -129,7 +129,7 @@ def join(database: Database, actor: Actor, whole: Upload, parts: list[Upload]) -
 
 def remove(database: Database, folder: Path, gone: list[Upload]) -> None:
     """Forget uploads, and their bytes."""
-    with writing(database, quietly=True) as connection:
+    with writing(database, change=Change.NOTHING) as connection:
         connection.execute(delete(uploads).where(uploads.c.id.in_([upload.id for upload in gone])))
     discard(folder, gone)
 
@@ -153,7 +153,7 @@ def sweep(database: Database, folder: Path, *, now: datetime | None = None) -> N
     with reading(database) as connection:
         is_old = connection.execute(select(uploads.c.id).where(old).limit(1)).first() is not None
     if is_old:
-        with writing(database, quietly=True) as connection:
+        with writing(database, change=Change.NOTHING) as connection:
             connection.execute(delete(uploads).where(old))
     files = list(folder.iterdir())  # before the rows are read: a file is made after its row
     with reading(database) as connection:

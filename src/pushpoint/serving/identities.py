@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from pushpoint.databases import Database, changes
+from pushpoint.databases import Change, Database, changes
 from pushpoint.errors import NotFound, Refused
 from pushpoint.records import EVERYDAY, Actor
 from pushpoint.registry import accounts, keys, organizations
@@ -62,7 +62,7 @@ class Identities:
             The actor, or none; tokens of calls are not remembered.
         """
         actor, then, until = self._found.get(_hashed(key), _NOBODY)
-        if actor is None or then != changes(self._database) or time.monotonic() > until:
+        if actor is None or then != changes(self._database, Change.ACTORS) or time.monotonic() > until:
             return None
         self._used[actor.key_id] = datetime.now(UTC)
         return actor
@@ -87,7 +87,7 @@ class Identities:
         return replace(then, account=account, organizations=organizations.of_account(self._database, account))
 
     def _remembered(self, which: object, look: Callable[[], Actor | None]) -> Actor | None:
-        now, state = time.monotonic(), changes(self._database)
+        now, state = time.monotonic(), changes(self._database, Change.ACTORS)
         actor, then, until = self._found.get(which, _NOBODY)
         if actor is None or then != state or now > until:
             actor = look()

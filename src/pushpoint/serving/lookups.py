@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from pushpoint.databases import Database, changes
+from pushpoint.databases import Change, Database, changes
 from pushpoint.errors import NotFound
 from pushpoint.names import AlgorithmName, Reference
 from pushpoint.records import Actor, Algorithm, Build
@@ -63,7 +63,7 @@ class Lookups:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._remembered = _Remembered(changes(database))
+        self._remembered = _Remembered(changes(database, Change.CALLED))
 
     def name(self, actor: Actor, identifier: UUID) -> AlgorithmName:
         """Find which algorithm an id stands for.
@@ -105,7 +105,7 @@ class Lookups:
         return self._now().targets.get((actor.account.name, actor.key_id, reference))
 
     def _now(self) -> _Remembered:
-        state, remembered = changes(self._database), self._remembered
+        state, remembered = changes(self._database, Change.CALLED), self._remembered
         if state != remembered.state or len(remembered.targets) + len(remembered.names) >= _MOST:
             self._remembered = remembered = _Remembered(state)
         return remembered
