@@ -367,7 +367,7 @@ def try_the_way_out(folder: Path, resolver: Resolver) -> Counter[str]:
         targets += [(name, port) for port in (443, 80, 443, 80)]
     targets += [("good.example", 443), ("good.example", 80)] * 10
     egress = Egress(folder, listed=Reach.read(["*.good.example"]), proxies={})
-    with egress.for_build("a build") as proxy, ThreadPoolExecutor(8) as threads:
+    with egress.for_build("a build", lambda _: None) as proxy, ThreadPoolExecutor(8) as threads:
 
         def put(target: tuple[str, int]) -> None:
             host, port = target
