@@ -86,7 +86,7 @@ def main() -> None:
     found: Found = {}
     limits: Limits = {}
     with tempfile.TemporaryDirectory(prefix="pushpoint-bench-", dir=asked.directory) as folder:
-        place, variables = Path(folder), _variables()
+        place, variables = Path(folder), clean_variables()
         beside = variables | {"PYTHONPATH": _path(place)}
         model = _model(place, variables) if "sentiment" in asked.algorithms else None
         pythons = _environments(place, asked.peers, absent)
@@ -141,7 +141,12 @@ def say(text: str, *, began: float = time.monotonic()) -> None:
     print(f"{time.monotonic() - began:6.1f}s  {text}", file=sys.stderr, flush=True)
 
 
-def _variables() -> dict[str, str]:
+def clean_variables() -> dict[str, str]:
+    """Say what servers have for their environment: ours without settings of Pushpoint, with one thread each.
+
+    Returns:
+        Variables.
+    """
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PUSHPOINT_", "ALGORITHMIA_"))}
     return clean | _ONE_THREAD | _QUIET
 

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from bench import load, peers
+from bench import load, peers, web
 from bench.load import Target
 
 ROOT = Path(__file__).parents[1]
@@ -135,6 +135,22 @@ def test_bench_calls_without_peers_ends_with_a_line_of_json() -> None:
     assert not left
 
 
+@needs_wrk
+def test_bench_web_with_ours_alone_ends_with_a_line_of_json() -> None:
+    with TemporaryDirectory(prefix="bench-") as folder:
+        options = ["--servers", "pushpoint", "--seconds", "1", "--directory", folder]
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.web", *options], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        left = list(Path(folder).iterdir())
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert set(said["servers"]["Pushpoint"]["points"]) == {"1", "8", "64"}
+    assert not said["absent"]
+    assert [check["passed"] for check in said["checks"] if check["name"] == "calls that went wrong"] == [True]
+    assert not left
+
+
 class Unreliable(BaseHTTPRequestHandler):
     """Refuses every fifth call, and gives another answer to every other fifth."""
 
@@ -169,5 +185,5 @@ def test_calls_that_go_wrong_are_counted_and_are_no_speed() -> None:
 
 
 def test_each_peer_says_what_it_needs() -> None:
-    for peer in peers.PEERS:
+    for peer in (*peers.PEERS, *web.SERVERS):
         assert any(">=" in line for line in peers.dependencies(peer.name))

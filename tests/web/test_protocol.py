@@ -18,6 +18,7 @@ class Application:
 
     def __init__(self) -> None:
         self.pause = 0.01
+        self.times = 1  # that the body is repeated
         self.answered = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -27,7 +28,7 @@ class Application:
             if message["type"] != "http.request":
                 return
             body, more = body + message["body"], message["more_body"]
-        body = b"asgi " + body
+        body = b"asgi " + body * self.times
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -35,7 +36,7 @@ class Application:
     def direct(self, url: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes, write: Write) -> bool:
         def answer() -> None:
             self.answered += 1
-            write(200, {"x-url": url.decode()}, b"direct " + body)
+            write(200, {"x-url": url.decode()}, b"direct " + body * self.times)
 
         if b"no" in body:
             return False
@@ -235,6 +236,23 @@ def test_a_server_that_stops_answers_first() -> None:
         connection(server).shutdown()
         headers, said = await answer(reader)
         assert (headers["connection"], said) == ("close", "direct 1")
+
+    run(talk, application)
+
+
+def test_answers_that_nobody_reads_do_not_pile_up() -> None:
+    application = Application()
+    application.pause, application.times = 0.0, 1 << 20
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: uvicorn.Server) -> None:
+        requests, biggest = 40, 0
+        for number in range(requests):
+            writer.write(request(b"%04d" % number))
+            await asyncio.sleep(0.02)
+            biggest = max(biggest, connection(server).transport.get_write_buffer_size())
+        assert biggest < 3 * 4 << 20
+        for number in range(requests):
+            assert (await answer(reader))[1].endswith(f"{number:04d}")
 
     run(talk, application)
 

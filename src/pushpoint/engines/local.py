@@ -213,7 +213,7 @@ class LocalPool:
     @property
     def is_serving(self) -> bool:
         """Whether it takes calls, and has a worker that can answer."""
-        return not self._closed.is_set() and self._supervisor.live_replicas > 0
+        return not self._closed.is_set() and self._supervisor.is_live
 
     @property
     def is_shared(self) -> bool:

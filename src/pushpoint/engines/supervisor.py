@@ -88,6 +88,14 @@ class Supervisor:
         return sum(worker.is_live for worker in self._workers)
 
     @property
+    def is_live(self) -> bool:
+        """Whether there is a worker that can answer."""
+        for worker in self._workers:  # noqa: SIM110 - twice as fast as `any`, and each call asks
+            if worker.is_live:
+                return True
+        return False
+
+    @property
     def waiting(self) -> int:
         """How many calls no worker has."""
         return len(self._waiting)
@@ -145,7 +153,7 @@ class Supervisor:
             return Failure("TooLargeError", f"the input is larger than {frames.DATA_LIMIT} bytes")
         self.last_used = time.monotonic()
         if self._waiting or not self._give(job):
-            if self.failure and not self.live_replicas:
+            if self.failure and not self.is_live:
                 return self.failure
             self._waiting.append(job)
         if self._glance is None:
@@ -222,7 +230,7 @@ class Supervisor:
 
     def _refuse(self, failure: Failure) -> None:
         self.failure = failure
-        while self._waiting and not self.live_replicas:
+        while self._waiting and not self.is_live:
             self._waiting.popleft().settle(failure)
 
     async def _keep(self) -> None:

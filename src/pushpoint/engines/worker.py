@@ -101,6 +101,7 @@ class Worker(asyncio.Protocol):
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._call_id = 0
         self._jobs: dict[int, Job] = {}
+        self._unsent: list[bytes] = []
         self._turn = self._busy_since = self._asked = self.born
         self._busy, self._streams = 0.0, 0
         self._at_once, self._repeatable = 1, False
@@ -323,8 +324,15 @@ class Worker(asyncio.Protocol):
         await self._reap()
 
     def _send(self, call_id: int, message: Message) -> None:
+        # what is sent in one turn of the loop goes out in one piece: the worker wakes up once, and sees all that waits
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(frames.encode(call_id, message))
+
+    def _flush(self) -> None:
+        unsent, self._unsent = b"".join(self._unsent), []
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frames.encode(call_id, message))
+            self._transport.write(unsent)
 
     def data_received(self, data: bytes) -> None:
         """Take in frames from the worker; it is killed for one that is not in order."""

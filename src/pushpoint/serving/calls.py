@@ -105,5 +105,7 @@ def submit(
         tokens.revoke(token)
         take(outcome)
 
-    pool.submit(Call(request.content_type, request.data, token, request.stdout, request.trace), timeout, over)
+    if token:
+        request = Call(request.content_type, request.data, token, request.stdout, request.trace)
+    pool.submit(request, timeout, over)
     return True

@@ -7,12 +7,13 @@ else.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import cast
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
@@ -43,6 +44,8 @@ _TRACE = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 PREFIX = "/v1/algo"
 _USUAL = 100  # characters of a path whose meaning is remembered
 usual_reference = lru_cache(10_000)(reference)
+_VERSION_4 = 0x4000 << 64 | 0x8000 << 48  # of a UUID (RFC 9562, section 5.4)
+_RANDOM_BITS = ~(0xF000 << 64 | 0xC000 << 48)
 _UUID = 36  # characters; a name has at most 30
 
 
@@ -56,7 +59,7 @@ def application(services: Services) -> ASGIApp:
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         scope = cast("HTTPScope", scope)
-        request_id = f"req-{uuid4()}"
+        request_id = new_request_id()
         actor = guards.identify(services, raw.header(scope, b"authorization"), ["call"], deploys=True)
         if scope["method"] != "POST":
             await raw.refuse(send, 405, "call algorithms with POST", allow="POST")
@@ -148,6 +151,16 @@ async def _body(receive: Receive, largest: int) -> bytes | None:
             return None
         parts.append(part)
     return b"".join(parts)
+
+
+def new_request_id() -> str:
+    """Make an id for a call: `req-` and a random UUID, for which Python's own module takes twice as long.
+
+    Returns:
+        The id.
+    """
+    digits = f"{int.from_bytes(os.urandom(16)) & _RANDOM_BITS | _VERSION_4:032x}"
+    return f"req-{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def content_type(header: str) -> str | None:

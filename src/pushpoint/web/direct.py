@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from uuid import uuid4
 
 from pushpoint.errors import Error
 from pushpoint.names import Reference
@@ -52,7 +51,7 @@ class _Calls:
         if target is None:
             return False
         request = calls.read(kind, body, options, sent.get(b"traceparent", b"").decode("latin-1"))
-        request_id, began = f"req-{uuid4()}", time.perf_counter()
+        request_id, began = calls.new_request_id(), time.perf_counter()
 
         def answer(outcome: Outcome) -> None:
             seconds = time.perf_counter() - began

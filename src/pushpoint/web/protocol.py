@@ -7,7 +7,7 @@ two wake-ups of the client. And a call that has arrived as a whole may be taken 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -95,7 +95,8 @@ class Protocol(HttpToolsProtocol):
     def _is_plain(self) -> bool:
         is_free = self.cycle is None or self.cycle.response_complete
         is_usual = not (self.expect_100_continue or self.limit_concurrency or self.parser.should_upgrade())
-        return is_free and is_usual and self.parser.get_method() == b"POST"
+        is_read = not self.flow.write_paused  # who does not read its answers is waited for, which takes a task
+        return is_free and is_usual and is_read and self.parser.get_method() == b"POST"
 
     def on_body(self, body: bytes) -> None:
         """Take in a part of a body."""
@@ -133,17 +134,17 @@ class Protocol(HttpToolsProtocol):
         return is_answered and self.has_read_all and not self.transport.get_write_buffer_size()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: object) -> None:
-        extensions = {_AT_ONCE: partial(_write, cycle), _BREAK_OFF: partial(_break_off, cycle)}
+        extensions = {_AT_ONCE: partial(_try_write, cycle), _BREAK_OFF: partial(_break_off, cycle)}
         cycle.scope["extensions"] = extensions  # type: ignore[typeddict-item]
         super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
 
 
 async def answer(scope: HTTPScope, send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Send a whole answer, at once where the server can."""
-    write = cast("Write | None", (scope.get("extensions") or {}).get(_AT_ONCE))
-    if write:
-        write(status, headers, body)
-    else:
+    write = cast(
+        "Callable[[int, Mapping[str, str], bytes], bool] | None", (scope.get("extensions") or {}).get(_AT_ONCE)
+    )
+    if not (write and write(status, headers, body)):
         await raw.answer(send, status, headers, body)
 
 
@@ -168,6 +169,13 @@ def _break_off(cycle: RequestResponseCycle) -> None:
     cycle.transport.close()
 
 
+def _try_write(cycle: RequestResponseCycle, status: int, headers: Mapping[str, str], body: bytes) -> bool:
+    if cycle.flow.write_paused:  # the client has not read what came before
+        return False
+    _write(cycle, status, headers, body)
+    return True
+
+
 def _write(cycle: RequestResponseCycle | Exchange, status: int, headers: Mapping[str, str], body: bytes) -> None:
     if cycle.response_started:
         raise RuntimeError("this request is answered already")
@@ -177,10 +185,15 @@ def _write(cycle: RequestResponseCycle | Exchange, status: int, headers: Mapping
         for name, value in headers.items():
             head.append(f"{name}: {value if value.isprintable() else raw.one_line(value)}\r\n")
         head.append(f"content-length: {len(body)}\r\n" if cycle.keep_alive else _LAST.format(len(body)))
-        ours = b"".join(b"%b: %b\r\n" % pair for pair in cycle.default_headers)
-        cycle.transport.write(b"".join(("".join(head).encode("latin-1", "replace"), ours, b"\r\n", body)))
+        ours = _ours(*cycle.default_headers)
+        cycle.transport.write(b"".join(("".join(head).encode("latin-1", "replace"), ours, body)))
         cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
             cycle.transport.close()
         cycle.on_response()
+
+
+@lru_cache(4)  # the date is among them, so they are others each second
+def _ours(*headers: tuple[bytes, bytes]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % pair for pair in headers) + b"\r\n"
