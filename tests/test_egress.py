@@ -454,7 +454,8 @@ def test_what_is_built_reaches_packages_and_nothing_private(
         threading.Thread(target=index.serve_forever, daemon=True).start()
         out.addresses["inner.example"] = ["127.0.0.1"]
         monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://127.0.0.1:{index.server_address[1]}/simple")
-        with out.egress.for_build("the build of ann/x") as proxy:
+        said: list[str] = []
+        with out.egress.for_build("the build of ann/x", said.append) as proxy:
             made = make_environment(
                 code / "requirements.txt",
                 root=tmp_path / "environments",
@@ -470,4 +471,5 @@ def test_what_is_built_reaches_packages_and_nothing_private(
         assert "403" in told[url], (url, told[url])
     assert [told[one] for one in places if told[one] == "connected"] == []
     assert "ask the platform's operator" in told[urls[0]]
+    assert "inner.example has no address on the public internet; for more ask the platform's operator" in str(said)
     assert {str(asked.host) for _, asked, _ in out.told} >= {"127.0.0.1", "169.254.169.254", "inner.example"}

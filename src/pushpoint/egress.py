@@ -21,7 +21,7 @@ import resource
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -132,16 +132,26 @@ class Egress:
         advice = f"its owner may allow it: pushpoint workers {algorithm} --allow HOST[:PORT]"
         return self.proxy(reach, who=algorithm, advice=advice, connections=max(self.most // 4, 1))
 
-    def for_build(self, who: str) -> Proxy:
+    @contextlib.contextmanager
+    def for_build(self, who: str, say: Callable[[str], None]) -> Iterator[Proxy]:
         """Open a proxy for a sandbox in which packages are built.
 
-        Returns:
+        Args:
+            who: Whose build it is.
+            say: Told at the end which hosts were refused.
+
+        Yields:
             The proxy; it connects to the package indexes of this process's environment, to what the operator lists, and
             to public addresses.
         """
         indexes = index_places(os.environ)
         reach = Reach(places=indexes + self.listed.places, public=True)
-        return self.proxy(reach, who=who, advice=ADVICE, listed=Reach(places=indexes))
+        with self.proxy(reach, who=who, advice=ADVICE, listed=Reach(places=indexes)) as proxy:
+            try:
+                yield proxy
+            finally:
+                for refusal in proxy.refusals:
+                    say(refusal)
 
     def call(self, function: Callable[..., object], *arguments: object) -> None:
         """Have something done on the loop, as long as there is one."""
@@ -183,12 +193,14 @@ class Proxy:
 
     Attributes:
         path: Its socket; the sandbox must be shown it.
+        refusals: Sentences of which hosts were refused; clients seldom tell.
     """
 
     def __init__(
         self, egress: Egress, path: Path, reach: Reach, listed: Reach, who: str, advice: str, connections: int
     ) -> None:
         self.path, self._connections = path, connections
+        self.refusals: list[str] = []
         self._egress, self._reach, self._listed, self._who, self._advice = egress, reach, listed, who, advice
         self._told: set[Place] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -293,6 +305,7 @@ class Proxy:
     def _refused(self, asked: Place, reason: str) -> _Denied:
         if asked not in self._told and len(self._told) < TOLD:
             self._told.add(asked)
+            self.refusals.append(f"{reason}; {self._advice}")
             self._egress.tell(self._who, asked, reason)
         return _Denied(403, "refused", f"{reason}; {self._advice}")
 

@@ -34,7 +34,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from pushpoint.egress import Egress
 from pushpoint.packets import FLUSH, packet
+from pushpoint.reach import Reach
 from tests.conftest import Platform, start_platform, stop_platform
 from tests.web.support import JSON, Answer, ask, create
 
@@ -353,6 +355,36 @@ def try_all(platform: Platform, resolver: Resolver, world: World) -> Counter[str
         return Counter(threads.map(put, questions))
 
 
+def try_the_way_out(folder: Path, resolver: Resolver) -> Counter[str]:
+    """Ask the proxy of a build for everything, as packages might; return how often for what, and with which outcome."""
+    public, tried = ["93.184.216.34"], Counter[str]()
+    ports = itertools.cycle(PORTS)
+    targets = [(host, port) for host in [*hosts(), *PRIVATE] for port in (443, 80, next(ports))]
+    for number, private in enumerate(["127.0.0.1", "169.254.169.254", "10.0.0.1", "fd00:ec2::254", "::1"] * 12):
+        name = f"w{number}.good.example"
+        asked = [public] * (number % 4)
+        resolver.answers[name] = [*asked, [*public, private] if number % 2 else [private], [private]]
+        targets += [(name, port) for port in (443, 80, 443, 80)]
+    targets += [("good.example", 443), ("good.example", 80)] * 10
+    egress = Egress(folder, listed=Reach.read(["*.good.example"]), proxies={})
+    with egress.for_build("a build", lambda _: None) as proxy, ThreadPoolExecutor(8) as threads:
+
+        def put(target: tuple[str, int]) -> None:
+            host, port = target
+            for text in (f"CONNECT {host}:{port} HTTP/1.1", f"GET http://{host}:{port}/x HTTP/1.1"):
+                with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(ConnectionResetError):
+                    connection.settimeout(20)
+                    connection.connect(str(proxy.path))
+                    connection.sendall(f"{text}\r\nHost: good.example\r\n\r\n".encode())
+                    connection.recv(1 << 16)
+
+        list(threads.map(put, targets))
+    tried["ways out"] = 2 * len(targets)
+    tried.update({f"ways out: {outcome}": count for outcome, count in egress.counts.items()})
+    egress.close()
+    return tried
+
+
 def _elsewhere(page: str, number: int, code: int, target: str) -> Page:
     match page:
         case "d":
@@ -414,6 +446,7 @@ def main(folder: Path) -> None:
         tried = try_all(platform, resolver, world)
     finally:
         stop_platform(platform)
+    tried += try_the_way_out(folder, resolver)
     found = {"tried": tried, "listening": listening, "connections": world.connections, "served": world.served}
     print(json.dumps(found | {"bugs": (folder / "home" / "platform.log").read_text().count('"bug"')}))
 

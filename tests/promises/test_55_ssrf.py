@@ -34,6 +34,10 @@ def test_the_platform_connects_to_public_addresses_alone(tmp_path: Path) -> None
     assert len(set(hosts())) >= 180
     assert sum(number for what, number in tried.items() if what.startswith("spellings")) >= 500
     assert tried["names that change"] >= 120
+    assert tried["ways out"] >= 1500
+    assert tried["ways out: refused"] >= 500
+    assert tried["ways out: connected"] >= 40
+    assert "ways out: busy" not in tried
     assert len(detours()) > len(PRIVATE)
     for trap in ("redirections of git hosts", "redirections of issuers", "keys of issuers", "alternates of git hosts"):
         assert tried[trap] >= len(detours()), trap

@@ -70,7 +70,7 @@ def test_it_runs_on_other_pythons(tmp_path: Path, version: str, module: str) -> 
         "ours, theirs = socket.socketpair()\n"
         "module, code, scratch = sys.argv[1:]\n"
         "settings = dict(algorithm='a/b', module=module, code=code, model=None, scratch=scratch, api_socket='none',\n"
-        "                socket=theirs.detach())\n"
+        "                way_out='none', socket=theirs.detach())\n"
         "sys.argv = ['worker', json.dumps(settings)]\n"
         "ours.sendall(frames.encode(0, messages.Hello('t', {})))\n"
         "threading.Thread(target=worker.main, daemon=True).start()\n"

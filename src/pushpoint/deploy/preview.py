@@ -186,7 +186,7 @@ def compare(new: Mapping[str, float], live: Mapping[str, float]) -> dict[str, Co
 def _environment(plan: Plan, code: Path, home: Path, sandbox: Sandbox, report: Report) -> Environment:
     egress = Egress(home, listed=Reach(), proxies=getproxies_environment())
     try:
-        with egress.for_build("a preview") as proxy:
+        with egress.for_build("a preview", report.line) as proxy:
             made = make_environment(
                 code / "requirements.txt",
                 root=cache_folder() / "environments",

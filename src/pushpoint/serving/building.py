@@ -254,7 +254,7 @@ class Builder:
         repositories.export(repositories.path(self._root, algorithm), build.commit, code)
         requirements = code / "requirements.txt"
         root = self._home / "environments"
-        with self._egress.for_build(f"the build of {algorithm.name}") as proxy:
+        with self._egress.for_build(f"the build of {algorithm.name}", say) as proxy:
             made = make_environment(
                 requirements,
                 root=root,
