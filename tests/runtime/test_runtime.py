@@ -69,7 +69,7 @@ def test_it_runs_on_other_pythons(tmp_path: Path, version: str, module: str) -> 
         "from pushpoint.runtime import frames, messages, worker\n"
         "ours, theirs = socket.socketpair()\n"
         "module, code, scratch = sys.argv[1:]\n"
-        "settings = dict(algorithm='a/b', module=module, code=code, model=None, scratch=scratch, api_socket='none',\n"
+        "settings = dict(algorithm='a/b', module=module, code=code, model=None, scratch=scratch, api_socket='none', way_out=None,\n"
         "                socket=theirs.detach())\n"
         "sys.argv = ['worker', json.dumps(settings)]\n"
         "ours.sendall(frames.encode(0, messages.Hello('t', {})))\n"

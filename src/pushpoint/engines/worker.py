@@ -49,6 +49,9 @@ QUICK_SECONDS, AHEAD = 0.002, 8
 wait for the next one to come. Those that it had not begun when it ended are another worker's."""
 LEAST_SECONDS, LEAST_BATCH_SECONDS = 0.5, 10.0
 """A caller's patience ends its own call; a worker that is at it is ended when it was at it for so long as well."""
+TOGETHER = 32
+"""Frames to a worker that leave in one piece at most. It is half of the usual batch: a worker that has one half begins
+while the other is still being read from the callers, and neither side waits for the other."""
 LOG_LIMIT = 64 << 20
 """Bytes after which a log is emptied, so that an algorithm which prints without end does not fill the disk."""
 
@@ -328,10 +331,12 @@ class Worker(asyncio.Protocol):
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(frames.encode(call_id, message))
+        if len(self._unsent) >= TOGETHER:
+            self._flush()
 
     def _flush(self) -> None:
         unsent, self._unsent = b"".join(self._unsent), []
-        if self._transport is not None and not self._transport.is_closing():
+        if unsent and self._transport is not None and not self._transport.is_closing():
             self._transport.write(unsent)
 
     def data_received(self, data: bytes) -> None:

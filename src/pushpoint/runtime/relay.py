@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import socketserver
-import subprocess
 import sys
 import threading
 from typing import Any, Dict
@@ -75,6 +74,8 @@ def variables(url: str) -> Dict[str, str]:
 
 
 if __name__ == "__main__":
+    import subprocess  # megabytes that a worker, which needs the class alone, does without
+
     Relay(sys.argv[1], int(sys.argv[2]))
     _code = subprocess.call(sys.argv[3:])
     sys.exit(_code if _code >= 0 else 128 - _code)
