@@ -327,12 +327,13 @@ class Worker(asyncio.Protocol):
         await self._reap()
 
     def _send(self, call_id: int, message: Message) -> None:
-        # what is sent in one turn of the loop goes out in one piece: the worker wakes up once, and sees all that waits
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
+        # what is sent in one turn of the loop goes out in one piece: the worker wakes up once, and sees all that waits;
+        # but one that has nothing to do gets its call at once
         self._unsent.append(frames.encode(call_id, message))
-        if len(self._unsent) >= TOGETHER:
+        if len(self._unsent) >= TOGETHER or len(self._jobs) <= 1:
             self._flush()
+        elif len(self._unsent) == 1:
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         unsent, self._unsent = b"".join(self._unsent), []
