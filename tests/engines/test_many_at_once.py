@@ -8,7 +8,10 @@ import time
 from concurrent.futures import Future
 from typing import Any
 
+import pytest
+
 from pushpoint.engines.local import LocalPool
+from pushpoint.errors import Unavailable
 from pushpoint.runtime.messages import Answer, Call, Failure, Outcome
 from tests.engines.conftest import Platform
 
@@ -125,3 +128,25 @@ def test_an_asynchronous_algorithm_has_many_calls_at_once_and_no_more_than_it_wa
     assert isinstance(failed, Failure)
     assert "not this one" in failed.message
     assert max(found) == 20
+
+
+def test_who_does_not_wait_is_told_once(platform: Platform) -> None:
+    def told(pool: LocalPool, input: object, timeout: float) -> Outcome:
+        found: Future[Outcome] = Future()
+        call = Call("json", json.dumps(input).encode())
+        platform.loop.call_soon_threadsafe(pool.submit, call, timeout, found.set_result)
+        return found.result(20)
+
+    pool = platform.start("echo")
+    answers = [told(pool, number, 10.0) for number in range(3)]
+    assert [one.data for one in answers if isinstance(one, Answer)] == [b"0", b"1", b"2"]
+    dying, hanging = platform.start("dies_in_apply"), platform.start("hangs")
+    died, late = told(dying, "kill", 10.0), told(hanging, 5, 0.3)
+    assert isinstance(died, Failure)
+    assert isinstance(late, Failure)
+    assert (died.error_type, late.error_type) == ("SystemError", "TimeoutError")
+    for each in (pool, dying, hanging):
+        assert each.in_flight == 0
+        each.close()
+    with pytest.raises(Unavailable):
+        pool.submit(Call("json", b"1"), 1.0, lambda outcome: None)

@@ -49,6 +49,9 @@ QUICK_SECONDS, AHEAD = 0.002, 8
 wait for the next one to come. Those that it had not begun when it ended are another worker's."""
 LEAST_SECONDS, LEAST_BATCH_SECONDS = 0.5, 10.0
 """A caller's patience ends its own call; a worker that is at it is ended when it was at it for so long as well."""
+TOGETHER = 32
+"""Frames to a worker that leave in one piece at most. It is half of the usual batch: a worker that has one half begins
+while the other is still being read from the callers, and neither side waits for the other."""
 LOG_LIMIT = 64 << 20
 """Bytes after which a log is emptied, so that an algorithm which prints without end does not fill the disk."""
 
@@ -324,14 +327,17 @@ class Worker(asyncio.Protocol):
         await self._reap()
 
     def _send(self, call_id: int, message: Message) -> None:
-        # what is sent in one turn of the loop goes out in one piece: the worker wakes up once, and sees all that waits
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
+        # what is sent in one turn of the loop goes out in one piece: the worker wakes up once, and sees all that waits;
+        # but one that has nothing to do gets its call at once
         self._unsent.append(frames.encode(call_id, message))
+        if len(self._unsent) >= TOGETHER or len(self._jobs) <= 1:
+            self._flush()
+        elif len(self._unsent) == 1:
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         unsent, self._unsent = b"".join(self._unsent), []
-        if self._transport is not None and not self._transport.is_closing():
+        if unsent and self._transport is not None and not self._transport.is_closing():
             self._transport.write(unsent)
 
     def data_received(self, data: bytes) -> None:
