@@ -230,5 +230,5 @@ def test_a_rollout_has_callers_looked_up_anew_when_it_goes_live_and_nobodys_key(
     assert changed() == {Change.WORK}
     deployments.switch(registry.database, registry.algorithm, deployment)
     assert changed() == {Change.WORK, Change.CALLED}
-    accounts.create(registry.database, "bob")
+    accounts.create(registry.database, "carol")
     assert changed() == set(kinds)
