@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
 from pathlib import Path
 
 from pushpoint.engines import Confinement, Launch, WayOut
@@ -44,6 +45,7 @@ class LocalEngine:
         limits: WorkerLimits | None = None,
         groups: Groups = NO_GROUPS,
         way_out: WayOut | None = None,
+        on_lost: Callable[[str, str], None] = lambda algorithm, reason: None,
     ) -> None:
         """Prepare the folders below `home`; what engines that are no more left in `home/scratch` is removed.
 
@@ -56,6 +58,7 @@ class LocalEngine:
             limits: What each worker may use at most.
             groups: The control groups that keep some of it; by default there are none.
             way_out: Opens proxies for workers that may reach something; without it they reach nothing.
+            on_lost: Told of workers that ended though nobody asked them to: whose, and why.
         """
         home = home.resolve()
         self._runtime = lay_down(home / "runtime")
@@ -67,7 +70,7 @@ class LocalEngine:
                 shutil.rmtree(left, ignore_errors=True)
         self._sandbox = sandbox
         self._limits = limits or WorkerLimits()
-        self._groups, self._way_out = groups, way_out
+        self._groups, self._way_out, self._on_lost = groups, way_out, on_lost
         self._api_socket = Path(os.path.abspath(api_socket))
         self._loop = loop
         self._pools: set[LocalPool] = set()
@@ -82,7 +85,7 @@ class LocalEngine:
         def make(descriptor: int) -> Start:
             return self._make(launch, descriptor)
 
-        pool = LocalPool(launch, make, self._loop, self._pools.discard)
+        pool = LocalPool(launch, make, self._loop, self._pools.discard, partial(self._on_lost, launch.algorithm))
         self._pools.add(pool)
         self._loop.call_soon_threadsafe(pool.begin)
         return pool
@@ -177,11 +180,12 @@ class LocalPool:
         make: Callable[[int], Start],
         loop: asyncio.AbstractEventLoop,
         on_stopped: Callable[[LocalPool], None],
+        on_lost: Callable[[str], None],
     ) -> None:
         self.launch, self._algorithm = launch, launch.algorithm
         self._loop = loop
         self._started: Future[Failure | None] = Future()
-        self._supervisor = Supervisor(make, launch.scaling, self._set_started, loop)
+        self._supervisor = Supervisor(make, launch.scaling, self._set_started, on_lost, loop)
         self._closed = threading.Event()
         self._on_stopped = on_stopped
 
@@ -233,6 +237,11 @@ class LocalPool:
     def load_seconds(self) -> float:
         """What verifying the model, import and load took in the newest worker."""
         return self._supervisor.load_seconds
+
+    @property
+    def lost(self) -> int:
+        """How many workers have ended though nobody asked them to."""
+        return self._supervisor.lost
 
     def begin(self) -> None:
         """Start the workers; the engine calls this, on the loop."""

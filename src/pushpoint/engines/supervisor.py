@@ -55,6 +55,7 @@ class Supervisor:
         last_used: When the latest call began or ended, or the first workers were ready, in seconds of `time.monotonic`.
         at_once: How many calls the newest worker takes at a time.
         load_seconds: What verifying the model, import and load took in the newest worker.
+        lost: How many workers have ended though nobody asked them to.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Supervisor:
         make: Callable[[int], Start],
         scaling: Scaling,
         on_started: Callable[[Failure | None], None],
+        on_lost: Callable[[str], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.scaling = scaling
@@ -71,7 +73,8 @@ class Supervisor:
         self.last_used = time.monotonic()
         self.load_seconds = 0.0
         self._make, self._loop = make, loop
-        self._on_started = on_started
+        self.lost = 0
+        self._on_started, self._on_lost = on_started, on_lost
         self._workers: set[Worker] = set()
         self._waiting: deque[Job] = deque()
         self._glance: asyncio.TimerHandle | None = None
@@ -259,6 +262,9 @@ class Supervisor:
                 await worker.gone(self._again)
                 if worker.state is ReplicaState.STOPPED:
                     return
+                if worker.ending:
+                    self.lost += 1
+                    self._on_lost(worker.ending)
             finally:
                 worker.kill()
                 await worker.gone(self._again)

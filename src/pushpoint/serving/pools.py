@@ -45,6 +45,11 @@ wait."""
 log = structlog.get_logger()
 
 
+def note_lost(algorithm: str, reason: str) -> None:
+    """Write into the log that a worker ended though nobody had asked it to."""
+    log.warning("a worker ended", algorithm=algorithm, reason=reason)
+
+
 class Pools:
     """The pools of one platform; all methods may be called from any thread."""
 
