@@ -69,7 +69,7 @@ class LocalEngine:
             if owner == str(os.getpid()) or not Path("/proc", owner).exists():  # not another's that hands over to us
                 shutil.rmtree(left, ignore_errors=True)
         self._sandbox = sandbox
-        self._limits = limits or WorkerLimits()
+        self.limits = limits or WorkerLimits()
         self._groups, self._way_out, self._on_lost = groups, way_out, on_lost
         self._api_socket = Path(os.path.abspath(api_socket))
         self._loop = loop
@@ -99,7 +99,7 @@ class LocalEngine:
         name = f"{os.getpid()}-{secrets.token_hex(8)}"
         scratch = self._scratch / name
         scratch.mkdir(mode=0o700)
-        limits = self._limits.lowered(launch.limits)
+        limits = self.limits.lowered(launch.limits)
         code, model = _absolute(launch.code), launch.model and _absolute(launch.model)
         given = model.stat().st_size if model and model.is_file() else 0
         settings = {
