@@ -193,6 +193,8 @@ class Supervisor:
             self._offer(worker)
 
     def _look(self) -> None:
+        # first of all: whatever goes wrong below, calls must not lose their timeouts
+        self._glance = self._loop.call_later(GLANCE_SECONDS, self._look) if self.in_flight else None
         now = self._loop.time()
         for job in self._waiting:
             if now >= job.deadline:
@@ -205,14 +207,13 @@ class Supervisor:
             worker.look(now)
         if self._waiting and now - self._waiting[0].began > PATIENCE_SECONDS:
             self._grow(min(len(self._workers), len(self._waiting)))
-        self._glance = self._loop.call_later(GLANCE_SECONDS, self._look) if self.in_flight else None
 
     def _grow(self, workers: int) -> None:
         now = self._loop.time()
         if now < self._no_growth_before or any(one.state is ReplicaState.STARTING for one in self._workers):
             return
         self._no_growth_before = now + PATIENCE_SECONDS
-        largest = max(worker.memory() for worker in self._workers)
+        largest = max((worker.memory() for worker in self._workers), default=0)
         room = (available_memory() - FREE * machine_memory()) // largest if largest else workers
         self._add(int(min(workers, room, self.scaling.max_replicas - len(self._keepers))))
 

@@ -231,8 +231,9 @@ class Worker(asyncio.Protocol):
 
     def _follow(self, call_id: int, stream: Stream) -> None:
         def stop(outcome: asyncio.Future[Outcome]) -> None:
-            if call_id in self._jobs:  # it was not the worker that ended the call
+            if job := self._jobs.get(call_id):  # it was not the worker that ended the call
                 self._send(call_id, Stop())
+                job.deadline = min(job.deadline, self._loop.time() + LEAST_BATCH_SECONDS)
 
         stream.begin(lambda size: self._send(call_id, More(size)))
         stream.outcome.add_done_callback(stop)
