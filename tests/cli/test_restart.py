@@ -182,3 +182,4 @@ def test_a_signal_restarts_it_too_and_its_end_is_the_end_of_the_process_it_was_s
     ran = pushpoint("restart", "--home", str(platform.home), directory=tmp_path, platform=platform)
     assert ran.code == 10
     assert "no platform runs" in ran.err
+    assert f"serve --home {platform.home}" in " ".join(ran.err.split())

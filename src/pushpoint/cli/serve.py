@@ -86,7 +86,7 @@ def serve(
     process_limit: Annotated[
         int | None,
         typer.Option(
-            help="Processes and threads of a worker [default: 256, or 16 for each processor]",
+            help="Processes and threads of a worker [default: 256, or 16 for each processor, whichever is more]",
             show_default=False,
             min=16,
         ),

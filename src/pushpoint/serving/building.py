@@ -242,7 +242,8 @@ class Builder:
 
     def _make(self, algorithm: Algorithm, build: Build, say: Callable[[str], None]) -> str:
         # the Node client's suite looks for these first three words
-        say(f"Beginning container customization: commit {build.commit} of {algorithm.name}")
+        what = f"commit {build.commit} of {algorithm.name}"
+        say(f"Beginning container customization: {what} (old words: there is no container)")
         say(f"sandbox: {self._sandbox.description}")
         interpreter = named(algorithm.settings, self._interpreters)
         if interpreter is None:
