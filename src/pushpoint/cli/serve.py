@@ -244,7 +244,7 @@ async def _serve(
                     ws="none",
                     http=Protocol,
                     proxy_headers=False,
-                    timeout_graceful_shutdown=30,
+                    timeout_graceful_shutdown=int(handover.GRACE) + handover.LAST_SECONDS,
                 )
             )
 

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pushpoint.engines.streams import Stream
-from pushpoint.runtime.messages import Call, Outcome
+from pushpoint.runtime.messages import Call, Failure, Outcome
+
+UNAVAILABLE = "Unavailable"
+"""The type of a failure that is the platform's own affair, and over soon. No algorithm may say it of itself."""
+STOPPED = Failure(UNAVAILABLE, "its worker was stopped before this call was answered; call again")
 
 
 class Waiting(Protocol):

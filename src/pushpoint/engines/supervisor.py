@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from pushpoint.engines.jobs import Job, Reply
+from pushpoint.engines.jobs import STOPPED, Job, Reply
 from pushpoint.engines.streams import Stream
 from pushpoint.engines.worker import PING_SECONDS, Start, Worker
 from pushpoint.lifecycle import ReplicaState
@@ -41,8 +41,6 @@ BUSY = 0.8
 """Of the time of all workers, what calls may take before one worker less will not do."""
 FREE = 0.1
 """Of the machine's memory, what one more worker must leave."""
-
-_STOPPED = Failure("SystemError", "the release was stopped before it could answer")
 
 
 class Supervisor:
@@ -186,7 +184,7 @@ class Supervisor:
     def _again(self, jobs: list[Job]) -> None:
         if self._stopping.is_set():
             for job in jobs:
-                job.settle(_STOPPED)
+                job.settle(STOPPED)
             return
         self._waiting.extendleft(reversed(jobs))
         for worker in list(self._workers):
@@ -295,7 +293,7 @@ class Supervisor:
             await asyncio.sleep(0.01)
         self._stopping.set()
         while self._waiting:
-            self._waiting.popleft().settle(_STOPPED)
+            self._waiting.popleft().settle(STOPPED)
         await asyncio.gather(*(worker.stop(GRACE_SECONDS) for worker in list(self._workers)))
         await asyncio.gather(*self._keepers, *self._endings)
         if self._watcher is not None:
