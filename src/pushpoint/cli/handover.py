@@ -39,6 +39,10 @@ VARIABLE = "PUSHPOINT_PREDECESSOR"
 _READY, _BEGIN, _CONNECTION = b"ready", b"begin", b"connection"
 _LONGEST = 1 << 16
 _PAUSE, _LOOK = 0.01, 0.1
+GRACE = 30.0
+"""Seconds that calls under way may take when the platform is stopped."""
+LAST_SECONDS = 5
+"""What other requests have beyond that; those that are not done then are cut off."""
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -224,6 +228,7 @@ class Restarts:
         self._had_terminal = os.isatty(0)
         self._restart: asyncio.Task[int] | None = None
         self._rest: asyncio.Task[None] | None = None
+        self._end: asyncio.Task[None] | None = None
 
     async def begin(self, outer: uvicorn.Server, inner: uvicorn.Server, control: socket.socket) -> None:
         """Stop on SIGTERM and SIGINT; restart on SIGHUP, or when somebody who may write in the home asks for it.
@@ -248,7 +253,30 @@ class Restarts:
             self._restart.cancel()
         if self.successor:
             self.successor.pass_on(number)
-        self._outer.should_exit = self._inner.should_exit = True
+        self._begin_end()
+
+    def _begin_end(self) -> None:
+        self._outer.should_exit = True
+        if self._end is None:
+            self._end = asyncio.create_task(self._end_calls())
+
+    async def _end_calls(self) -> None:
+        # those that ask for no result as well; and algorithms may call others until the last call is over
+        services, loop = self._services, asyncio.get_running_loop()
+        deadline = loop.time() + GRACE
+        try:
+            while not self._is_unused and loop.time() < deadline:
+                await asyncio.sleep(_PAUSE)
+            if not services.limits.are_unused:
+                self._log.warning("the platform stops; calls that are under way are ended", after_seconds=GRACE)
+                services.rollouts.close()
+                await asyncio.to_thread(services.pools.close)
+        finally:
+            self._inner.should_exit = True
+
+    @property
+    def _is_unused(self) -> bool:
+        return self._services.limits.are_unused and not self._outer.server_state.tasks
 
     def _hang_up(self) -> None:
         if self._had_terminal and not os.isatty(0):  # it was closed, and whoever started this there is gone
@@ -322,13 +350,13 @@ class Restarts:
         connections = cast("set[Protocol]", self._outer.server_state.connections)
         try:
             await successor.give(connections, is_over)
-            while not (is_over() or (self._services.limits.are_unused and not self._outer.server_state.tasks)):
+            while not (is_over() or self._is_unused):
                 await asyncio.sleep(_PAUSE)
             if not is_over():
                 await asyncio.to_thread(self._services.fetcher.finish)
         except Exception:
             self._log.exception("handing over hit a bug; connections that are left are closed when they are answered")
-        self._outer.should_exit = self._inner.should_exit = True
+        self._begin_end()
 
 
 def predecessor(variables: MutableMapping[str, str]) -> Predecessor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import os
@@ -10,12 +11,14 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
 from pathlib import Path
 
 from pushpoint.engines import Confinement, Launch, WayOut
 from pushpoint.engines.cgroups import NO_GROUPS, Groups
+from pushpoint.engines.jobs import UNAVAILABLE
 from pushpoint.engines.streams import Stream
 from pushpoint.engines.supervisor import Supervisor
 from pushpoint.engines.watching import Watch
@@ -44,6 +47,7 @@ class LocalEngine:
         limits: WorkerLimits | None = None,
         groups: Groups = NO_GROUPS,
         way_out: WayOut | None = None,
+        on_lost: Callable[[str, str], None] = lambda algorithm, reason: None,
     ) -> None:
         """Prepare the folders below `home`; what engines that are no more left in `home/scratch` is removed.
 
@@ -56,6 +60,7 @@ class LocalEngine:
             limits: What each worker may use at most.
             groups: The control groups that keep some of it; by default there are none.
             way_out: Opens proxies for workers that may reach something; without it they reach nothing.
+            on_lost: Told of workers that ended though nobody asked them to: whose, and why.
         """
         home = home.resolve()
         self._runtime = lay_down(home / "runtime")
@@ -66,8 +71,8 @@ class LocalEngine:
             if owner == str(os.getpid()) or not Path("/proc", owner).exists():  # not another's that hands over to us
                 shutil.rmtree(left, ignore_errors=True)
         self._sandbox = sandbox
-        self._limits = limits or WorkerLimits()
-        self._groups, self._way_out = groups, way_out
+        self.limits = limits or WorkerLimits()
+        self._groups, self._way_out, self._on_lost = groups, way_out, on_lost
         self._api_socket = Path(os.path.abspath(api_socket))
         self._loop = loop
         self._pools: set[LocalPool] = set()
@@ -82,7 +87,7 @@ class LocalEngine:
         def make(descriptor: int) -> Start:
             return self._make(launch, descriptor)
 
-        pool = LocalPool(launch, make, self._loop, self._pools.discard)
+        pool = LocalPool(launch, make, self._loop, self._pools.discard, partial(self._on_lost, launch.algorithm))
         self._pools.add(pool)
         self._loop.call_soon_threadsafe(pool.begin)
         return pool
@@ -92,11 +97,15 @@ class LocalEngine:
         await asyncio.gather(*(pool.stop(0.0) for pool in list(self._pools)))
         self._groups.close()
 
+    def close(self) -> None:
+        """Do what `stop` does; never on the loop."""
+        asyncio.run_coroutine_threadsafe(self.stop(), self._loop).result()
+
     def _make(self, launch: Launch, descriptor: int) -> Start:
         name = f"{os.getpid()}-{secrets.token_hex(8)}"
         scratch = self._scratch / name
         scratch.mkdir(mode=0o700)
-        limits = self._limits.lowered(launch.limits)
+        limits = self.limits.lowered(launch.limits)
         code, model = _absolute(launch.code), launch.model and _absolute(launch.model)
         given = model.stat().st_size if model and model.is_file() else 0
         settings = {
@@ -177,11 +186,12 @@ class LocalPool:
         make: Callable[[int], Start],
         loop: asyncio.AbstractEventLoop,
         on_stopped: Callable[[LocalPool], None],
+        on_lost: Callable[[str], None],
     ) -> None:
         self.launch, self._algorithm = launch, launch.algorithm
         self._loop = loop
         self._started: Future[Failure | None] = Future()
-        self._supervisor = Supervisor(make, launch.scaling, self._set_started, loop)
+        self._supervisor = Supervisor(make, launch.scaling, self._set_started, on_lost, loop)
         self._closed = threading.Event()
         self._on_stopped = on_stopped
 
@@ -233,6 +243,11 @@ class LocalPool:
     def load_seconds(self) -> float:
         """What verifying the model, import and load took in the newest worker."""
         return self._supervisor.load_seconds
+
+    @property
+    def lost(self) -> int:
+        """How many workers have ended though nobody asked them to."""
+        return self._supervisor.lost
 
     def begin(self) -> None:
         """Start the workers; the engine calls this, on the loop."""
@@ -313,7 +328,8 @@ class LocalPool:
         Args:
             timeout: Seconds the calls may take; those that need longer fail.
         """
-        asyncio.run_coroutine_threadsafe(self.stop(timeout), self._loop).result()
+        with contextlib.suppress(CancelledError):  # the platform ends, which has ended the workers
+            asyncio.run_coroutine_threadsafe(self.stop(timeout), self._loop).result()
 
     def close(self) -> None:
         """End the workers now; calls under way fail. Never on the loop."""
@@ -322,8 +338,8 @@ class LocalPool:
     async def stop(self, timeout: float) -> None:
         """Do what `drain` does; on the loop."""
         self._closed.set()
+        self._set_started(Failure(UNAVAILABLE, "the release was stopped before it was ready; call again"))
         await self._supervisor.drain(timeout)
-        self._set_started(Failure("SystemError", "the release was stopped before it was ready"))
         self._on_stopped(self)
 
     def _set_started(self, failure: Failure | None) -> None:

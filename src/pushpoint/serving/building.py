@@ -144,8 +144,9 @@ class Builder:
                 running = self._running.get(build.id)
             if running:
                 wait((running,), LOOK)
+            is_over = running is not None and running.done()  # asked before the row is read, which it ends with
             build = builds.find(self._database, algorithm, build.id)
-            if build.state is not BuildState.IN_PROGRESS or (running and running.done()):
+            if build.state is not BuildState.IN_PROGRESS or is_over:
                 return build
             if not running:  # it is our successor's, or was our predecessor's
                 time.sleep(LOOK)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from pushpoint.databases import Database
 from pushpoint.engines import Launch
 from pushpoint.engines.local import LocalEngine, LocalPool
 from pushpoint.environments import interpreter
-from pushpoint.errors import Error, RolloutFailed
+from pushpoint.errors import Error, RolloutFailed, Unavailable
+from pushpoint.limits import WorkerLimits
 from pushpoint.names import data_path
 from pushpoint.reach import Reach
 from pushpoint.records import EVERYDAY, Actor, Algorithm, Build
@@ -35,6 +36,8 @@ START_TIMEOUT = 600.0
 DRAIN_TIMEOUT = 60.0
 IDLE = 300.0
 """Seconds after which a pool without traffic stops at the latest, if its release is not live."""
+RETRY = 5.0
+"""Seconds after which a call may be repeated that the platform's end has ended: a platform starts in less."""
 LOOK = 1.0
 """Seconds between two looks at who is idle."""
 
@@ -43,6 +46,11 @@ RESTORED = 20
 wait."""
 
 log = structlog.get_logger()
+
+
+def note_lost(algorithm: str, reason: str) -> None:
+    """Write into the log that a worker ended though nobody had asked it to."""
+    log.warning("a worker ended", algorithm=algorithm, reason=reason)
 
 
 class Pools:
@@ -64,6 +72,7 @@ class Pools:
         self._pools: dict[str, LocalPool] = {}
         self._owner_tokens: dict[str, str] = {}
         self._live: set[str] = set()
+        self._is_closed = False
         self._lock = threading.Lock()
         self._renewing = threading.Lock()
         self._reaper = Repeating("idle pools", LOOK, self._reap)
@@ -118,10 +127,15 @@ class Pools:
 
         Returns:
             The pool; it may not be ready yet.
+
+        Raises:
+            Unavailable: The platform is stopping.
         """
         with self._lock:
             pool = self._pools.get(build.id)
             if pool is None:
+                if self._is_closed:
+                    raise Unavailable("the platform is stopping; call again", retry_after=RETRY)
                 token = self._owner_tokens[build.id] = self._owner_token(algorithm)
                 pool = self._engine.start(self.launch(algorithm, build, token=token))
                 self._pools[build.id] = pool
@@ -263,9 +277,18 @@ class Pools:
             variables=secrets.opened(self._database, self._vault, algorithm),
             owner_token=token,
             reach=reaching.asked(algorithm.settings).within(self._bound),
-            limits=asked if isinstance(asked := algorithm.settings.get("limits"), dict) else {},
+            limits=_limits(algorithm),
             scaling=self._scaling_of(algorithm),
         )
+
+    def bounds(self, algorithm: Algorithm) -> tuple[WorkerLimits, Scaling, Reach]:
+        """Say what an algorithm's owner gets of what they asked for.
+
+        Returns:
+            What each worker may use, how many there may be, and what they may reach.
+        """
+        limits = self._engine.limits.lowered(_limits(algorithm))
+        return limits, self._scaling_of(algorithm), reaching.asked(algorithm.settings).within(self._bound)
 
     def rescale(self, algorithm: Algorithm) -> None:
         """Let an algorithm's pools have as many workers as its owner now asks for; those that run go on."""
@@ -278,11 +301,10 @@ class Pools:
             self.acquire(algorithm, deployment.release.build)
 
     def close(self) -> None:
-        """Stop every pool, at the end of the platform."""
+        """Stop every pool, those that are ending too, and start none any more: the platform ends. Safe to repeat."""
         with self._lock:
-            pools, self._pools = list(self._pools.values()), {}
-        for pool in pools:
-            pool.close()
+            self._pools, self._is_closed = {}, True
+        self._engine.close()
         self._reaper.close()
 
     def _reap(self) -> None:
@@ -308,3 +330,8 @@ class Pools:
 
     def _owner_token(self, algorithm: Algorithm) -> str:
         return self._tokens.issue(self._owner(algorithm), algorithm)
+
+
+def _limits(algorithm: Algorithm) -> Mapping[str, object]:
+    asked = algorithm.settings.get("limits")
+    return asked if isinstance(asked, dict) else {}

@@ -6,14 +6,17 @@ two wake-ups of the client. And a call that has arrived as a whole may be taken 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any, cast
 
-from litestar.types import HTTPScope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from pushpoint.errors import Unavailable
+from pushpoint.serving.pools import RETRY
 from pushpoint.web import raw
 
 _AT_ONCE, _BREAK_OFF = "pushpoint.at_once", "pushpoint.break_off"
@@ -136,7 +139,7 @@ class Protocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: object) -> None:
         extensions = {_AT_ONCE: partial(_try_write, cycle), _BREAK_OFF: partial(_break_off, cycle)}
         cycle.scope["extensions"] = extensions  # type: ignore[typeddict-item]
-        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+        super()._start_asgi_task(cycle, _ending(cycle, cast("ASGIApp", app)))  # type: ignore[arg-type]
 
 
 async def answer(scope: HTTPScope, send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -167,6 +170,20 @@ def without_writing(scope: HTTPScope) -> dict[str, object]:
 def _break_off(cycle: RequestResponseCycle) -> None:
     cycle.disconnected = True  # else uvicorn takes an answer without an end for a bug of ours
     cycle.transport.close()
+
+
+def _ending(cycle: RequestResponseCycle, application: ASGIApp) -> ASGIApp:
+    async def ending(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await application(scope, receive, send)
+        except asyncio.CancelledError:  # by the server, which has waited for as long as it may
+            if cycle.response_started:
+                _break_off(cycle)
+            else:
+                why = "the platform is stopping, and this request took too long; send it again"
+                _write(cycle, *raw.wrong(Unavailable(why, retry_after=RETRY)))
+
+    return ending
 
 
 def _try_write(cycle: RequestResponseCycle, status: int, headers: Mapping[str, str], body: bytes) -> bool:

@@ -7,6 +7,7 @@ ever sees JSON.
 from __future__ import annotations
 
 from pushpoint.wire.asked import (
+    CLOSED,
     AskedDetails,
     AskedKey,
     AskedSettings,
@@ -107,6 +108,7 @@ from pushpoint.wire.views import (
     Status,
     UploadsView,
     UploadView,
+    WorkersView,
     deployment_view,
     publisher_view,
     release_view,
@@ -114,6 +116,7 @@ from pushpoint.wire.views import (
 )
 
 __all__ = [
+    "CLOSED",
     "JSON",
     "ORGANIZATION_TYPES",
     "SCMS",
@@ -184,6 +187,7 @@ __all__ = [
     "UploadsView",
     "UserObject",
     "UserView",
+    "WorkersView",
     "algorithm_object",
     "asked",
     "build_object",
