@@ -117,6 +117,8 @@ def test_call_takes_text_json_and_files(platform: Platform, deployed: Repository
     assert ran.json["lineage"]["version"] == "0.2.0"
     assert ran.json["lineage"]["source-commit"] == deployed.git("rev-parse", "HEAD")
     assert ran.json["metadata"]["content_type"] == "json"
+    ran = deployed.run(platform, "call", "ann/shown/latest", "--json", "--json-input", "1")
+    assert ran.json["lineage"]["version"] == "0.2.0", "what was rolled back from is the latest still"
     for more in ([], ["--stream"]):
         failed = deployed.run(platform, "call", "shown", "--text", "fail", *more)
         assert failed.code == 1
