@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import parse_qsl
-from uuid import uuid4
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from pushpoint.errors import Error, Unavailable
-from pushpoint.web.errors import bug, envelope
-from pushpoint.wire import encode
+from pushpoint.web.errors import bug, envelope, unfit
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -102,9 +100,8 @@ async def bare(send: Send, status: int, headers: Mapping[str, str]) -> None:
 
 async def refuse(send: Send, status: int, message: str, **headers: str) -> None:
     """Send a status that no error of ours has, with a message."""
-    found = str(uuid4())
-    headers = {"content-type": "application/json", "x-request-id": found, **headers}
-    await answer(send, status, headers, encode({"error": {"id": found, "message": message}}))
+    told, body = unfit(status, message)
+    await answer(send, status, {**told, **headers}, body)
 
 
 def guarded(application: ASGIApp) -> ASGIApp:
