@@ -221,19 +221,20 @@ def test_a_void_call_too_many_is_refused_and_not_dropped(people: People) -> None
 
 
 def test_inputs_that_do_not_end_take_their_senders_places_and_no_others(people: People) -> None:
+    serve(people.platform, "ann/echoes", "def apply(input):\n    return input\n", algorithm_callability="public")
     key = people.user("lou")
-    head = f"POST /v1/algo/ann/probes HTTP/1.1\r\nhost: x\r\nauthorization: Simple {key}\r\n"
+    head = f"POST /v1/algo/ann/echoes HTTP/1.1\r\nhost: x\r\nauthorization: Simple {key}\r\n"
     head += "content-type: application/json\r\ncontent-length: 3000000\r\n\r\n"
-    body = {"path": "/v1/account", "times": 0}
+    body = {"some": "input"}
     with ExitStack() as held:
         for _ in range(80):
             sender = held.enter_context(socket.create_connection(address(people.platform), timeout=20))
             sender.sendall(head.encode() + b"x")
         deadline = time.monotonic() + 20
-        while people.ask("POST", "/v1/algo/ann/probes", body, key=key).status != 429:
+        while people.ask("POST", "/v1/algo/ann/echoes", body, key=key).status != 429:
             assert time.monotonic() < deadline
-        assert people.ask("POST", "/v1/algo/ann/probes", body, key=people.user("mia")).status == 200
-    while people.ask("POST", "/v1/algo/ann/probes", body, key=key).status == 429:
+        assert people.ask("POST", "/v1/algo/ann/echoes", body, key=people.user("mia")).status == 200
+    while people.ask("POST", "/v1/algo/ann/echoes", body, key=key).status == 429:
         assert time.monotonic() < deadline
 
 
