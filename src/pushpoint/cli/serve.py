@@ -324,10 +324,12 @@ def _taking_over(home: Path) -> Iterator[handover.Predecessor | None]:
         yield before
     except Exception as error:
         if before:
-            before.say_failed(str(error))
-            from pushpoint.cli.platform_log import note_failed_start
+            try:
+                from pushpoint.cli.platform_log import note_failed_start
 
-            note_failed_start(home, error)
+                note_failed_start(home, error)
+            finally:
+                before.say_failed(str(error))  # which is the end of this process
         raise
 
 
