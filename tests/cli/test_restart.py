@@ -139,7 +139,11 @@ def test_no_call_fails_and_none_is_answered_by_what_was_live_before(platform: Pl
         halves.sendall(head.encode() + body[:3])
         time.sleep(0.3)
         switches.append(switch(platform, "0.1.0", "meanwhile"))
-        assert "answers now" in restarting.communicate()[1]
+        said = restarting.communicate()[1]
+        answering = (platform.home / "lock").read_text().strip()
+        assert (
+            f"process {answering} answers now; process {platform.process.pid}, as which it was started, stays" in said
+        )
         halves.sendall(body[3:])
         assert b'["halves","0.1.0"]' in halves.recv(4096)
         calling.join()
@@ -153,6 +157,9 @@ def test_no_call_fails_and_none_is_answered_by_what_was_live_before(platform: Pl
         assert {one.version for one in seen if done.live < one.sent < following.began} <= {done.version}
     assert slow == [["slow", "0.2.0"]]
     wait_for_the_stand_in(platform)
+    output = (platform.home / "stderr.log").read_text()
+    assert f"handed over to process {answering}; this one ends when its calls are answered\n" in output
+    assert f"ready at {platform.url}: process {answering} has taken over\n" in output
 
 
 def test_a_successor_that_cannot_serve_leaves_the_platform_as_it_was(platform: Platform, tmp_path: Path) -> None:
@@ -168,7 +175,12 @@ def test_a_successor_that_cannot_serve_leaves_the_platform_as_it_was(platform: P
     assert "the platform goes on as it was" in ran.err
     assert (platform.home / "lock").read_text() == before
     assert ask(platform, "POST", PATH, b"1", headers=JSON).json["result"] == [1, live]
-    assert "not restarted" in (platform.home / "platform.log").read_text()
+    lines = [json.loads(line) for line in (platform.home / "platform.log").read_text().splitlines()]
+    assert "not restarted" in {line["event"] for line in lines}
+    (wrong,) = (line for line in lines if line["event"] == "did not take over")
+    assert "ann/turns does not start" in wrong["reason"]
+    assert "Traceback (most recent call last)" in wrong["exception"]
+    assert "not restarted: the platform goes on as it was" in (platform.home / "stderr.log").read_text()
     switch(platform, other, "still")
     assert ask(platform, "POST", PATH, b"2", headers=JSON).json["result"] == [2, other]
 

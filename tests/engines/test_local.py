@@ -252,6 +252,10 @@ def test_what_was_printed_before_a_death_is_in_the_failure_and_in_the_log(platfo
         ("raises_in_load", "the load went wrong"),
         ("dies_in_load", "exit code 5 while it was starting"),
         ("has_no_apply", "no function `apply(input)`"),
+        ("has_two_inputs", "apply(input, state) is called with the input alone"),
+        ("has_no_input", "apply() is called with the input alone"),
+        ("has_async_batches", "apply_batch is asynchronous; make it `def`"),
+        ("has_odd_batches", "apply_batch(one, two) is called with the list of inputs alone"),
     ],
 )
 def test_an_algorithm_that_cannot_start_says_why_and_its_calls_are_answered_with_that(

@@ -94,7 +94,7 @@ class Successor:
             socket.send_fds(ours, [wanted], [listening.fileno(), lock])
             said = await asyncio.to_thread(ours.recv, _LONGEST)
             if said != _READY:
-                why = said.decode() or "it ended before it was ready; the platform's standard error tells more"
+                why = f"{said.decode()}; platform.log tells more" if said else "the platform's standard error tells why"
                 raise Unavailable(f"the platform goes on as it was, since its successor did not start: {why}")
         except BaseException:
             process.kill()
@@ -329,7 +329,10 @@ class Restarts:
 
     async def _asked(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            said: dict[str, object] = {"process": await asyncio.shield(self._begun())}
+            process = await asyncio.shield(self._begun())
+            # the parent of each successor whose own predecessor has ended (PR_SET_CHILD_SUBREAPER)
+            first = os.getppid() if self._before else os.getpid()
+            said: dict[str, object] = {"process": process, "first": first}
         except Error as error:
             said = {"error": str(error)}
         writer.write(json.dumps(said).encode())
@@ -360,6 +363,7 @@ class Restarts:
             self._restart = None  # it may be tried again
         if not task.cancelled() and (error := task.exception()):
             self._log.error("not restarted", reason=str(error))
+            say(f"not restarted: {error}")
 
     async def _hand_over(self) -> int:
         services = self._services
@@ -384,6 +388,7 @@ class Restarts:
             server.close()
         successor.begin()
         self._log.info("handed over", successor=successor.process.pid)
+        say(f"handed over to process {successor.process.pid}; this one ends when its calls are answered")
         self._rest = asyncio.create_task(self._finish(successor))
         return successor.process.pid
 
@@ -418,6 +423,12 @@ def predecessor(variables: MutableMapping[str, str]) -> Predecessor | None:
     """
     number = variables.pop(VARIABLE, None)
     return Predecessor(socket.socket(fileno=int(number))) if number else None
+
+
+def say(text: str) -> None:
+    """Tell whoever reads the platform's standard error; there may be nobody any more."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _mark(lock: int) -> None:

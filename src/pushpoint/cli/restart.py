@@ -30,4 +30,7 @@ def restart(
     found = json.loads(said or '{"error": "the platform ended meanwhile; start it again"}')
     if "error" in found:
         raise Unavailable(found["error"])
-    Console(stderr=True).print(Text.assemble(("restarted: ", "bold green"), f"process {found['process']} answers now"))
+    told = f"process {found['process']} answers now"
+    if first := found.get("first"):  # a platform before an upgrade may not say it
+        told += f"; process {first}, as which it was started, stays and passes signals on to it"
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("restarted: ", "bold green"), told))

@@ -119,7 +119,7 @@ def serve(
     home = (home or Path.home() / "pushpoint").absolute()
     name = check_name("account", account) if account else _user_name()
     listed = frozenset(map(check_listed, git_host or ()))
-    with _taking_over() as before, _alone(home, before) as lock:
+    with _taking_over(home) as before, _alone(home, before) as lock:
         listening = before.listening if before else _listen(host, port)
         import uvloop
 
@@ -261,6 +261,7 @@ async def _serve(
         await _until_started(outer)
         if before:
             before.take(outer)
+            handover.say(f"ready at {outside.url}: process {os.getpid()} has taken over")
         else:
             await asyncio.to_thread(services.builder.recover)
             await asyncio.to_thread(services.pools.restore)
@@ -318,13 +319,18 @@ def _public_address(url: str | None, host: str, port: int) -> str:
 
 
 @contextlib.contextmanager
-def _taking_over() -> Iterator[handover.Predecessor | None]:
+def _taking_over(home: Path) -> Iterator[handover.Predecessor | None]:
     before = handover.predecessor(os.environ)
     try:
         yield before
     except Exception as error:
         if before:
-            before.say_failed(str(error))
+            try:
+                from pushpoint.cli.platform_log import note_failed_start
+
+                note_failed_start(home, error)
+            finally:
+                before.say_failed(str(error))  # which is the end of this process
         raise
 
 

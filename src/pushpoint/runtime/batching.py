@@ -9,6 +9,7 @@ Source: the dynamic batching of Triton and TorchServe, whose timers also delay a
 
 from __future__ import annotations
 
+import inspect
 import types
 from typing import Any, Callable, List, Optional
 
@@ -39,10 +40,14 @@ class Batching:
 
         Raises:
             ValueError: Its limits are not such.
+            TypeError: It cannot be called as it must be.
         """
         apply = getattr(module, "apply_batch", None)
         if not callable(apply):
             return None
+        check(apply, "apply_batch", "the list of inputs")
+        if inspect.iscoroutinefunction(apply) or inspect.isasyncgenfunction(apply):
+            raise TypeError("apply_batch is asynchronous; make it `def`, or leave it out and make `apply` `async def`")
         delay = getattr(module, "max_batch_delay", DELAY)
         if not isinstance(delay, (int, float)) or not 0 <= delay <= 1:
             raise ValueError("max_batch_delay is {!r}; use seconds, from 0 to 1".format(delay))
@@ -67,6 +72,28 @@ class Batching:
             return [error]
         half = len(inputs) // 2
         return self.run(inputs[:half]) + self.run(inputs[half:])
+
+
+def check(function: Callable[..., Any], name: str, what: str) -> None:
+    """Check that a function can be called with one argument, before anybody calls it.
+
+    Args:
+        function: It.
+        name: What the algorithm calls it.
+        what: The argument.
+
+    Raises:
+        TypeError: It cannot.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # what is not written in Python need not say
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        text = "{}({}) is called with {} alone, and would fail: {}; let it take one argument"
+        raise TypeError(text.format(name, ", ".join(signature.parameters), what, error)) from None
 
 
 def limit(module: types.ModuleType, name: str, default: int) -> int:

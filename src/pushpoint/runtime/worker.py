@@ -293,6 +293,8 @@ def _apply(module: types.ModuleType, name: str, batches: Optional[batching.Batch
     apply: Callable[[Any], Any] = getattr(module, "apply", None)  # type: ignore[assignment]
     if not callable(apply) and not batches:
         raise AttributeError("src/{}.py has no function `apply(input)`".format(name))
+    if not batches:
+        batching.check(apply, "apply", "the input")
     return apply
 
 

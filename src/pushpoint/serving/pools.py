@@ -104,7 +104,11 @@ class Pools:
         """
         for build_id in build_ids:
             if pool := self._pools.get(build_id):
-                pool.ready(timeout=START_TIMEOUT)
+                try:
+                    pool.ready(timeout=START_TIMEOUT)
+                except RolloutFailed as error:
+                    why = f"{pool.launch.algorithm} does not start: {error.reason}"
+                    raise RolloutFailed(why, failure=error.failure) from error
 
     def running(self, build: Build) -> LocalPool | None:
         """Look up the pool of a build, without starting one.

@@ -1,0 +1,5 @@
+"""Has batches that cannot be."""
+
+
+async def apply_batch(inputs):
+    return inputs

@@ -1,0 +1,5 @@
+"""Wants less than it is given."""
+
+
+def apply():
+    return 1

@@ -1,0 +1,5 @@
+"""Wants more than it is given."""
+
+
+def apply(input, state):
+    return input
