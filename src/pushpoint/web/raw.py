@@ -102,9 +102,19 @@ async def bare(send: Send, status: int, headers: Mapping[str, str]) -> None:
 
 async def refuse(send: Send, status: int, message: str, **headers: str) -> None:
     """Send a status that no error of ours has, with a message."""
+    status, ours, body = refusal(status, message)
+    await answer(send, status, {**ours, **headers}, body)
+
+
+def refusal(status: int, message: str) -> tuple[int, dict[str, str], bytes]:
+    """Write a status that no error of ours has as an answer, with a message.
+
+    Returns:
+        Status, headers and JSON body.
+    """
     found = str(uuid4())
-    headers = {"content-type": "application/json", "x-request-id": found, **headers}
-    await answer(send, status, headers, encode({"error": {"id": found, "message": message}}))
+    headers = {"content-type": "application/json", "x-request-id": found}
+    return status, headers, encode({"error": {"id": found, "message": message}})
 
 
 def guarded(application: ASGIApp) -> ASGIApp:
