@@ -130,13 +130,13 @@ def test_calls_that_reach_no_algorithm_are_counted_and_noted(platform: Platform)
     assert ask(platform, "GET", "/v1/algo/ann/measured").status == 405
     assert value(platform, "refused_calls_total", error_type="NotFound") == 1
     assert value(platform, "refused_calls_total", error_type="Unauthenticated") == 2
-    assert value(platform, "refused_calls_total", error_type="405") == 1
+    assert value(platform, "refused_calls_total", error_type="InvalidRequest") == 1
     noted = lines(platform, "a call was refused")
     assert [(one["path"], one["status"], one["error_type"]) for one in noted] == [
         ("/v1/algo/ann/nothing", 404, "NotFound"),
         ("/v1/algo/ann/measured", 401, "Unauthenticated"),
         ("/v1/algo/ann/measured", 401, "Unauthenticated"),
-        ("/v1/algo/ann/measured", 405, "405"),
+        ("/v1/algo/ann/measured", 405, "InvalidRequest"),
     ]
     assert noted[0]["id"]
 

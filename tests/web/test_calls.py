@@ -124,6 +124,46 @@ def test_another_content_type_is_415(call: Calls, kind: str) -> None:
     answer = call(b"1", kind)
     assert answer.status == 415
     assert "415 unsupported content type" in answer.message
+    error = answer.json["error"]
+    assert (error["error_type"], error["code"], error["id"]) == ("InvalidRequest", 6001, answer.headers["x-request-id"])
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content-type": "text/plain; charset=latin-1"}, 415),
+        ({"content-type": 'application/json; x=y; Charset="ISO-8859-1"'}, 415),
+        ({"content-type": "text/plain", "content-encoding": "gzip"}, 415),
+        ({"content-type": "application/octet-stream", "content-encoding": "br"}, 415),
+        ({"content-type": 'application/json;charset="UTF-8"'}, 200),
+        ({"content-type": "text/plain; charset=us-ascii"}, 200),
+        ({"content-type": "application/octet-stream; charset=binary", "content-encoding": "identity"}, 200),
+    ],
+)
+def test_only_plain_utf_8_is_taken(call: Calls, headers: dict[str, str], status: int) -> None:
+    assert ask(call.platform, "POST", "/v1/algo/ann/echo", b"1", headers=headers).status == status
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("output=nonsense", "output is 'nonsense'; use default, raw, void"),
+        ("timeout=0", "timeout is '0'; use seconds, more than 0 and at most 3000"),
+    ],
+)
+def test_an_option_that_says_nothing_is_refused(call: Calls, query: str, said: str) -> None:
+    answer = ask(call.platform, "POST", f"/v1/algo/ann/echo?{query}", b"1", headers=JSON)
+    assert (answer.status, answer.message) == (400, said)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/algo/ann/echo"), ("PATCH", "/v1/uploads"), ("TRACE", "/v1/data/ann")]
+)
+def test_another_method_is_405_with_all_that_an_error_has(call: Calls, method: str, path: str) -> None:
+    answer = ask(call.platform, method, path)
+    error = answer.json["error"]
+    assert (answer.status, error["error_type"], error["code"]) == (405, "InvalidRequest", 6001)
+    assert error["id"] == answer.headers["x-request-id"]
 
 
 def test_no_content_type_is_415(call: Calls) -> None:
@@ -263,7 +303,7 @@ def test_what_it_prints_is_for_the_owner_who_asks(call: Calls) -> None:
 
 
 def test_options_we_do_not_know_are_ignored(call: Calls) -> None:
-    assert call(b"1", whatever="x", output="later", é="\u00e9").json["result"] == 1
+    assert call(b"1", whatever="x", é="\u00e9").json["result"] == 1
 
 
 def test_every_answer_names_what_answered(call: Calls) -> None:

@@ -87,7 +87,13 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         (b"1", JSON, "ann/echo/9.9.9"),
         (b"1", JSON, "ann/missing"),
         (b"1", JSON, "ann/%65cho"),
+        (b"1", JSON, "ann/echo?timeout=0"),
+        (b"1", JSON, "ann/echo?output=nonsense"),
+        (b"1", JSON, "ann/echo?output=default"),
         (b"1", {"content-type": "text/html"}, "ann/echo"),
+        (b"1", {"content-type": "text/plain; charset=latin-1"}, "ann/echo"),
+        (b"1", TEXT | {"content-encoding": "gzip"}, "ann/echo"),
+        (b"1", TEXT | {"content-encoding": "identity"}, "ann/echo"),
         (b"1", JSON | {"authorization": "Simple no"}, "ann/echo"),
     ],
 )

@@ -304,6 +304,28 @@ def test_settings_that_fit_nowhere_are_refused(manage: Manage, body: dict[str, o
     assert manage("GET", "ann/steady").json == before
 
 
+@pytest.mark.parametrize(
+    ("group", "name", "said"),
+    [
+        ("network", "alow", "`settings.network` has no `alow`; did you mean `allow`?"),
+        ("limits", "memroy", "`settings.limits` has no `memroy`; did you mean `memory`?"),
+        ("scaling", "min_replica", "`settings.scaling` has no `min_replica`; did you mean `min_replicas`?"),
+        ("network", "x", "`settings.network` has no `x`; there is allow"),
+    ],
+)
+def test_a_slip_in_the_name_of_a_setting_undoes_none(manage: Manage, group: str, name: str, said: str) -> None:
+    assert manage("PUT", "ann/steady", {"settings": {"limits": {"memory": 512 << 20}}}).status == 200
+    before = manage("GET", "ann/steady").json
+    slipped: dict[str, object] = {"settings": {group: {name: None}, "an_old_clients_own": {"x": 1}}}
+    for method, path in (("PUT", "ann/steady"), ("POST", "ann/steady/versions")):
+        answer = manage(method, path, slipped)
+        assert (answer.status, answer.message) == (400, said)
+    body = {"name": "slipped", "settings": slipped["settings"]}
+    assert manage("POST", "ann", body).status == 400
+    assert manage("GET", "ann/steady").json == before
+    assert manage("PUT", "ann/steady", {"settings": {"an_old_clients_own": {"x": 1}}}).status == 200
+
+
 def test_an_owner_lowers_the_limits_of_workers_and_raises_none(manage: Manage) -> None:
     code = (
         "import resource\ndef apply(input):\n"

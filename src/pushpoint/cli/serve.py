@@ -86,7 +86,7 @@ def serve(
     process_limit: Annotated[
         int | None,
         typer.Option(
-            help="Processes and threads of a worker [default: 256, or 16 for each processor]",
+            help="Processes and threads of a worker [default: 256, or 16 for each processor, whichever is more]",
             show_default=False,
             min=16,
         ),
@@ -249,7 +249,7 @@ async def _serve(
                     ws="none",
                     http=Protocol,
                     proxy_headers=False,
-                    timeout_graceful_shutdown=30,
+                    timeout_graceful_shutdown=int(handover.GRACE) + handover.LAST_SECONDS,
                 )
             )
 

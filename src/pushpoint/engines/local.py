@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import os
@@ -10,13 +11,14 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from pathlib import Path
 
 from pushpoint.engines import Confinement, Launch, WayOut
 from pushpoint.engines.cgroups import NO_GROUPS, Groups
+from pushpoint.engines.jobs import UNAVAILABLE
 from pushpoint.engines.streams import Stream
 from pushpoint.engines.supervisor import Supervisor
 from pushpoint.engines.watching import Watch
@@ -94,6 +96,10 @@ class LocalEngine:
         """End every pool that is left; on the loop."""
         await asyncio.gather(*(pool.stop(0.0) for pool in list(self._pools)))
         self._groups.close()
+
+    def close(self) -> None:
+        """Do what `stop` does; never on the loop."""
+        asyncio.run_coroutine_threadsafe(self.stop(), self._loop).result()
 
     def _make(self, launch: Launch, descriptor: int) -> Start:
         name = f"{os.getpid()}-{secrets.token_hex(8)}"
@@ -322,7 +328,8 @@ class LocalPool:
         Args:
             timeout: Seconds the calls may take; those that need longer fail.
         """
-        asyncio.run_coroutine_threadsafe(self.stop(timeout), self._loop).result()
+        with contextlib.suppress(CancelledError):  # the platform ends, which has ended the workers
+            asyncio.run_coroutine_threadsafe(self.stop(timeout), self._loop).result()
 
     def close(self) -> None:
         """End the workers now; calls under way fail. Never on the loop."""
@@ -331,8 +338,8 @@ class LocalPool:
     async def stop(self, timeout: float) -> None:
         """Do what `drain` does; on the loop."""
         self._closed.set()
+        self._set_started(Failure(UNAVAILABLE, "the release was stopped before it was ready; call again"))
         await self._supervisor.drain(timeout)
-        self._set_started(Failure("SystemError", "the release was stopped before it was ready"))
         self._on_stopped(self)
 
     def _set_started(self, failure: Failure | None) -> None:

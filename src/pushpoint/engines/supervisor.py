@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from pushpoint.engines.jobs import Job, Reply
+from pushpoint.engines.jobs import STOPPED, Job, Reply
 from pushpoint.engines.streams import Stream
 from pushpoint.engines.worker import PING_SECONDS, Start, Worker
 from pushpoint.lifecycle import ReplicaState
@@ -41,8 +41,6 @@ BUSY = 0.8
 """Of the time of all workers, what calls may take before one worker less will not do."""
 FREE = 0.1
 """Of the machine's memory, what one more worker must leave."""
-
-_STOPPED = Failure("SystemError", "the release was stopped before it could answer")
 
 
 class Supervisor:
@@ -186,13 +184,15 @@ class Supervisor:
     def _again(self, jobs: list[Job]) -> None:
         if self._stopping.is_set():
             for job in jobs:
-                job.settle(_STOPPED)
+                job.settle(STOPPED)
             return
         self._waiting.extendleft(reversed(jobs))
         for worker in list(self._workers):
             self._offer(worker)
 
     def _look(self) -> None:
+        # first of all: whatever goes wrong below, calls must not lose their timeouts
+        self._glance = self._loop.call_later(GLANCE_SECONDS, self._look) if self.in_flight else None
         now = self._loop.time()
         for job in self._waiting:
             if now >= job.deadline:
@@ -205,14 +205,13 @@ class Supervisor:
             worker.look(now)
         if self._waiting and now - self._waiting[0].began > PATIENCE_SECONDS:
             self._grow(min(len(self._workers), len(self._waiting)))
-        self._glance = self._loop.call_later(GLANCE_SECONDS, self._look) if self.in_flight else None
 
     def _grow(self, workers: int) -> None:
         now = self._loop.time()
         if now < self._no_growth_before or any(one.state is ReplicaState.STARTING for one in self._workers):
             return
         self._no_growth_before = now + PATIENCE_SECONDS
-        largest = max(worker.memory() for worker in self._workers)
+        largest = max((worker.memory() for worker in self._workers), default=0)
         room = (available_memory() - FREE * machine_memory()) // largest if largest else workers
         self._add(int(min(workers, room, self.scaling.max_replicas - len(self._keepers))))
 
@@ -294,7 +293,7 @@ class Supervisor:
             await asyncio.sleep(0.01)
         self._stopping.set()
         while self._waiting:
-            self._waiting.popleft().settle(_STOPPED)
+            self._waiting.popleft().settle(STOPPED)
         await asyncio.gather(*(worker.stop(GRACE_SECONDS) for worker in list(self._workers)))
         await asyncio.gather(*self._keepers, *self._endings)
         if self._watcher is not None:

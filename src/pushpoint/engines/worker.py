@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pushpoint.engines import Proxy, watching
-from pushpoint.engines.jobs import Job
+from pushpoint.engines.jobs import STOPPED, Job
 from pushpoint.engines.streams import Stream
 from pushpoint.lifecycle import ReplicaState, advance
 from pushpoint.runtime import frames
@@ -231,8 +231,9 @@ class Worker(asyncio.Protocol):
 
     def _follow(self, call_id: int, stream: Stream) -> None:
         def stop(outcome: asyncio.Future[Outcome]) -> None:
-            if call_id in self._jobs:  # it was not the worker that ended the call
+            if job := self._jobs.get(call_id):  # it was not the worker that ended the call
                 self._send(call_id, Stop())
+                job.deadline = min(job.deadline, self._loop.time() + LEAST_BATCH_SECONDS)
 
         stream.begin(lambda size: self._send(call_id, More(size)))
         stream.outcome.add_done_callback(stop)
@@ -322,7 +323,9 @@ class Worker(asyncio.Protocol):
             await asyncio.to_thread(_remove, self._scratch)
 
     async def stop(self, grace: float) -> None:
-        """End the input, then ask, then force; the process is gone when this returns."""
+        """End the input, then ask, then force; the process is gone when this returns. Its calls end at once."""
+        for job in self._jobs.values():
+            job.settle(STOPPED)
         if self.state in {ReplicaState.READY, ReplicaState.BUSY}:
             self._advance(ReplicaState.STOPPING)
         self._accusation = self._accusation or "the release was stopped"

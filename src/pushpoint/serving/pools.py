@@ -18,7 +18,7 @@ from pushpoint.databases import Database
 from pushpoint.engines import Launch
 from pushpoint.engines.local import LocalEngine, LocalPool
 from pushpoint.environments import interpreter
-from pushpoint.errors import Error, RolloutFailed
+from pushpoint.errors import Error, RolloutFailed, Unavailable
 from pushpoint.limits import WorkerLimits
 from pushpoint.names import data_path
 from pushpoint.reach import Reach
@@ -36,6 +36,8 @@ START_TIMEOUT = 600.0
 DRAIN_TIMEOUT = 60.0
 IDLE = 300.0
 """Seconds after which a pool without traffic stops at the latest, if its release is not live."""
+RETRY = 5.0
+"""Seconds after which a call may be repeated that the platform's end has ended: a platform starts in less."""
 LOOK = 1.0
 """Seconds between two looks at who is idle."""
 
@@ -70,6 +72,7 @@ class Pools:
         self._pools: dict[str, LocalPool] = {}
         self._owner_tokens: dict[str, str] = {}
         self._live: set[str] = set()
+        self._is_closed = False
         self._lock = threading.Lock()
         self._renewing = threading.Lock()
         self._reaper = Repeating("idle pools", LOOK, self._reap)
@@ -124,10 +127,15 @@ class Pools:
 
         Returns:
             The pool; it may not be ready yet.
+
+        Raises:
+            Unavailable: The platform is stopping.
         """
         with self._lock:
             pool = self._pools.get(build.id)
             if pool is None:
+                if self._is_closed:
+                    raise Unavailable("the platform is stopping; call again", retry_after=RETRY)
                 token = self._owner_tokens[build.id] = self._owner_token(algorithm)
                 pool = self._engine.start(self.launch(algorithm, build, token=token))
                 self._pools[build.id] = pool
@@ -293,11 +301,10 @@ class Pools:
             self.acquire(algorithm, deployment.release.build)
 
     def close(self) -> None:
-        """Stop every pool, at the end of the platform."""
+        """Stop every pool, those that are ending too, and start none any more: the platform ends. Safe to repeat."""
         with self._lock:
-            pools, self._pools = list(self._pools.values()), {}
-        for pool in pools:
-            pool.close()
+            self._pools, self._is_closed = {}, True
+        self._engine.close()
         self._reaper.close()
 
     def _reap(self) -> None:

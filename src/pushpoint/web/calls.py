@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import lru_cache, partial
 from typing import cast
 from uuid import UUID
@@ -39,6 +40,12 @@ _TYPES = {
     "application/text": "text",
     "application/octet-stream": "binary",
 }
+SILENCE = 30.0
+"""Seconds without a byte, after which the rest of an input is not waited for."""
+OUTPUTS = ("default", "raw", "void")
+"""The result with what is told of it, the bare result, and none."""
+_CHARSET = re.compile(r"""\bcharset\s*=\s*"?([^\s";]+)""")
+_UTF_8 = {"utf-8", "utf8", "us-ascii", "ascii"}
 _TRACE = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 """A `traceparent`: https://www.w3.org/TR/trace-context/. Another one is not passed on."""
 PREFIX = "/v1/algo"
@@ -66,41 +73,49 @@ def application(services: Services) -> ASGIApp:
             return
         asked = _asked(services, actor, decode_path(scope["raw_path"]).removeprefix(PREFIX).strip("/"))
         options = raw.query(scope) if scope["query_string"] else {}
-        kind = content_type(raw.header(scope, b"content-type") or "")
+        kind = content_type(raw.header(scope, b"content-type") or "", raw.header(scope, b"content-encoding") or "")
         if kind is None:
-            await raw.refuse(send, 415, f"415 unsupported content type; use {', '.join(_TYPES)}")
+            why = f"415 unsupported content type; use {', '.join(_TYPES)}, in UTF-8 and not compressed"
+            await raw.refuse(send, 415, why, **{"accept-encoding": "identity"})
             return
-        timeout = timeout_of(options)
-        largest = services.limits.input
-        body = await _body(receive, largest)
-        if body is None:
-            await raw.refuse(send, 413, f"the input is over {largest} bytes; put it in a data:// file")
-            return
-        request = read(kind, body, options, raw.header(scope, b"traceparent") or "")
+        timeout, output = timeout_of(options), output_of(options)
+        with ExitStack() as held:
+            held.enter_context(services.limits.slot(actor))  # before the input is read, which takes memory
+            largest = services.limits.input
+            try:
+                body = await _body(receive, largest)
+            except TimeoutError:
+                why = f"no more of the input came for {SILENCE:g} seconds; send it again"
+                await raw.refuse(send, 408, why, connection="close")
+                return
+            if body is None:
+                await raw.refuse(send, 413, f"the input is over {largest} bytes; put it in a data:// file")
+                return
+            request = read(kind, body, options, raw.header(scope, b"traceparent") or "")
 
-        async def answered(stream: Stream | None = None) -> tuple[Outcome, Target]:
-            began = time.perf_counter()
-            outcome, target = await serving.call(
-                services, actor, asked, request, timeout=timeout, request_id=request_id, stream=stream
-            )
-            seconds = time.perf_counter() - began
-            outcome = outcomes.noted(services, actor, target, request, outcome, seconds=seconds, request_id=request_id)
-            return outcome, target
+            async def answered(stream: Stream | None = None) -> tuple[Outcome, Target]:
+                began = time.perf_counter()
+                outcome, target = await serving.call(
+                    services, actor, asked, request, timeout=timeout, request_id=request_id, stream=stream
+                )
+                seconds = time.perf_counter() - began
+                outcome = outcomes.noted(
+                    services, actor, target, request, outcome, seconds=seconds, request_id=request_id
+                )
+                return outcome, target
 
-        if options.get("output") == "void":
-            target = services.lookups.target(actor, asked)  # what cannot be called is refused now, and what is too much
-            place = services.limits.take(actor)
-            task = asyncio.create_task(answered())
-            running.add(task)
-            task.add_done_callback(lambda _: services.limits.leave(place))
-            task.add_done_callback(_over)
-            task.add_done_callback(running.discard)
-            # "void", not true: the Java client's suite compares it
-            headers = {**outcomes.JSON, **target.lineage, "x-request-id": request_id}
-            await raw.answer(send, 200, headers, wire.encode({"async": "void", "request_id": request_id}))
-            return
-        with services.limits.slot(actor):
-            if form := items.form(raw.header(scope, b"accept") or ""):
+            if output == "void":
+                target = services.lookups.target(actor, asked)  # what cannot be called is refused now
+                place = held.pop_all()
+                task = asyncio.create_task(answered())
+                running.add(task)
+                task.add_done_callback(lambda _: place.close())
+                task.add_done_callback(_over)
+                task.add_done_callback(running.discard)
+                # "void", not true: the Java client's suite compares it
+                headers = {**outcomes.JSON, **target.lineage, "x-request-id": request_id}
+                await raw.answer(send, 200, headers, wire.encode({"async": "void", "request_id": request_id}))
+            elif form := items.form(raw.header(scope, b"accept") or ""):
                 await items.answer(
                     scope,
                     receive,
@@ -111,10 +126,10 @@ def application(services: Services) -> ASGIApp:
                     largest=services.limits.output,
                     shown=partial(outcomes.shown, actor),
                 )
-                return
-            outcome, target = await answered()
-        response = outcomes.response(actor, target, outcome, request_id=request_id, is_raw=is_raw(options))
-        await protocol.answer(scope, send, *response)
+            else:
+                outcome, target = await answered()
+                response = outcomes.response(actor, target, outcome, request_id=request_id, is_raw=output == "raw")
+                await protocol.answer(scope, send, *response)
 
     return raw.guarded(call)
 
@@ -144,12 +159,14 @@ def _over(task: asyncio.Task[object]) -> None:
 
 
 async def _body(receive: Receive, largest: int) -> bytes | None:
-    parts, size = [], 0
-    async for part in raw.chunks(receive):
-        size += len(part)
-        if size > largest:
-            return None
-        parts.append(part)
+    parts, size, loop = [], 0, asyncio.get_running_loop()
+    async with asyncio.timeout(SILENCE) as limit:
+        async for part in raw.chunks(receive):
+            limit.reschedule(loop.time() + SILENCE)
+            size += len(part)
+            if size > largest:
+                return None
+            parts.append(part)
     return b"".join(parts)
 
 
@@ -163,13 +180,23 @@ def new_request_id() -> str:
     return f"req-{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def content_type(header: str) -> str | None:
+def content_type(header: str, encoding: str) -> str | None:
     """Read what kind of input a request has.
 
+    Args:
+        header: Its Content-Type.
+        encoding: Its Content-Encoding.
+
     Returns:
-        `json`, `text` or `binary`; none for what cannot be called with.
+        `json`, `text` or `binary`; none for what cannot be called with, such as text that is not in UTF-8.
     """
-    return _TYPES.get(header.partition(";")[0].strip().lower())
+    name, _, parameters = header.lower().partition(";")
+    kind = _TYPES.get(name.strip())
+    if encoding and encoding.strip().lower() != "identity":
+        return None
+    if parameters and kind != "binary" and (charset := _CHARSET.search(parameters)) and charset[1] not in _UTF_8:
+        return None
+    return kind
 
 
 def timeout_of(options: Mapping[str, str]) -> float:
@@ -189,17 +216,23 @@ def timeout_of(options: Mapping[str, str]) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 < seconds <= LONGEST_TIMEOUT:
-        raise InvalidRequest(f"timeout is {text[:40]!r}; use seconds, at most {LONGEST_TIMEOUT:g}")
+        raise InvalidRequest(f"timeout is {text[:40]!r}; use seconds, more than 0 and at most {LONGEST_TIMEOUT:g}")
     return seconds
 
 
-def is_raw(options: Mapping[str, str]) -> bool:
-    """Say whether the caller wants the bare result.
+def output_of(options: Mapping[str, str]) -> str:
+    """Read what the caller wants of the result.
 
     Returns:
-        That.
+        One of `OUTPUTS`.
+
+    Raises:
+        InvalidRequest: It is none of them.
     """
-    return options.get("output") == "raw"
+    output = options.get("output") or OUTPUTS[0]
+    if output not in OUTPUTS:
+        raise InvalidRequest(f"output is {output[:40]!r}; use {', '.join(OUTPUTS)}")
+    return output
 
 
 def read(kind: str, body: bytes, options: Mapping[str, str], trace: str) -> Call:

@@ -39,10 +39,11 @@ class _Calls:
     def begin(self, url: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes, write: protocol.Write) -> bool:
         services, sent = self._services, dict(headers)  # the last one of each name counts
         found = _read(url) if len(url) <= _LONGEST else None
-        kind = calls.content_type(sent.get(b"content-type", b"").decode("latin-1"))
+        coding = sent.get(b"content-encoding", b"").decode("latin-1")
+        kind = calls.content_type(sent.get(b"content-type", b"").decode("latin-1"), coding)
         if not found or not kind or len(body) > services.limits.input or _is_stream(sent):
             return False
-        asked, options, timeout = found
+        asked, options, timeout, is_raw = found
         _, key = guards.credential(sent.get(b"authorization", b"").decode("latin-1"))
         actor = services.identities.remembered(key)
         if actor is None or "call" not in actor.scopes:
@@ -59,9 +60,7 @@ class _Calls:
                 outcome = outcomes.noted(
                     services, actor, target, request, outcome, seconds=seconds, request_id=request_id
                 )
-                response = outcomes.response(
-                    actor, target, outcome, request_id=request_id, is_raw=calls.is_raw(options)
-                )
+                response = outcomes.response(actor, target, outcome, request_id=request_id, is_raw=is_raw)
             except Exception as error:
                 response = raw.wrong(error)
                 refusals.note(services, url.decode("latin-1"), response[0], response[2], seconds)
@@ -79,12 +78,13 @@ def _is_stream(sent: Mapping[bytes, bytes]) -> bool:
 
 
 @lru_cache(10_000)
-def _read(url: bytes) -> tuple[Reference, Mapping[str, str], float] | None:
+def _read(url: bytes) -> tuple[Reference, Mapping[str, str], float, bool] | None:
     if not (usual := _USUAL.fullmatch(url)):
         return None
     options = raw.options(usual[2] or b"")
     try:
         asked, timeout = calls.usual_reference(usual[1].decode()), calls.timeout_of(options)
+        output = calls.output_of(options)
     except Error:
         return None
-    return None if options.get("output") == "void" else (asked, options, timeout)
+    return None if output == "void" else (asked, options, timeout, output == "raw")

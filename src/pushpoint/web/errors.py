@@ -56,6 +56,9 @@ _OF_ACCOUNTS: dict[tuple[str, type[errors.Error]], int] = {
 }
 """What the old platform told apart by more than the class."""
 
+_UNFIT = {404: "NotFound", 412: "Conflict"}
+"""What is nearest to statuses that no error of ours has; to all others it is `InvalidRequest`."""
+
 log = structlog.get_logger()
 
 
@@ -136,6 +139,22 @@ def envelope(error: errors.Error, path: str = "", **more: object) -> tuple[int, 
     return status, headers, wire.encode(ErrorBody(error=told))
 
 
+def unfit(status: int, message: str, code: int = 6001) -> tuple[dict[str, str], bytes]:
+    """Write an answer with a status that no error of ours has.
+
+    Args:
+        status: Of the answer.
+        message: What is wrong, and what would not be.
+        code: The old platform's; by default that of what it could not take.
+
+    Returns:
+        Headers and JSON body.
+    """
+    kind, found = _UNFIT.get(status, "InvalidRequest"), str(uuid4())
+    told = Told(id=found, code=code, message=message, error_type=kind)
+    return {"content-type": "application/json", "x-request-id": found}, wire.encode(ErrorBody(error=told))
+
+
 def not_offered(reason: str) -> bytes:
     """Write the body of a 501: what the old platform had and this one does not (code 5005).
 
@@ -168,13 +187,9 @@ def _http(_request: Request[Any, Any, Any], error: HTTPException) -> Response[by
         # the Node client's suite compares this body to the letter
         return Response(b'{"error":"No such algorithm"}', status_code=404, media_type=MediaType.JSON)
     code = error.code if isinstance(error, BadPage) else 6001
-    kind = "NotFound" if error.status_code == 404 else "InvalidRequest"
-    found = str(uuid4())
-    told = {"id": found, "code": code, "message": error.detail, "error_type": kind}
-    headers = {**(error.headers or {}), "x-request-id": found}
-    return Response(
-        wire.encode({"error": told}), status_code=error.status_code, media_type=MediaType.JSON, headers=headers
-    )
+    headers, body = unfit(error.status_code, error.detail, code)
+    headers = {**(error.headers or {}), **headers}
+    return Response(body, status_code=error.status_code, media_type=MediaType.JSON, headers=headers)
 
 
 def _bug(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -144,6 +144,8 @@ def describe(routes: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
             shape for shape in (_taken(route), *_answers(route).values()) if shape and not isinstance(shape, str)
         ]
     found, components = msgspec.json.schema_components(shapes, ref_template="#/components/schemas/{name}")
+    for shape in wire.CLOSED.values():
+        components[shape.__name__]["additionalProperties"] = False
     schemas = list(zip(shapes, found, strict=True))
     paths: dict[str, Any] = {}
     for route in routes:

@@ -7,11 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from pushpoint import wire
+from pushpoint.engines.jobs import UNAVAILABLE
+from pushpoint.errors import Unavailable
 from pushpoint.records import Actor, FailedCall
 from pushpoint.registry.reports import INPUT
 from pushpoint.runtime.messages import Answer, Call, Failure, Outcome
 from pushpoint.serving import Services
 from pushpoint.serving.lookups import Target
+from pushpoint.serving.pools import RETRY
+from pushpoint.web.errors import envelope
 
 Response = tuple[int, dict[str, str], bytes]
 """Status, headers and body."""
@@ -112,6 +116,9 @@ def response(actor: Actor, target: Target, outcome: Outcome, *, request_id: str,
     """
     headers = {**target.lineage, "x-request-id": request_id}
     outcome = shown(actor, target, outcome)
+    if isinstance(outcome, Failure) and outcome.error_type == UNAVAILABLE:
+        status, told, body = envelope(Unavailable(outcome.message, retry_after=RETRY), id=request_id)
+        return status, told | headers, body
     return _raw(outcome, headers) if is_raw else (200, JSON | headers, _envelope(outcome))
 
 

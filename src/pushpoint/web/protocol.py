@@ -17,10 +17,13 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import httptools
-from litestar.types import HTTPScope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from pushpoint.errors import Unavailable
+from pushpoint.serving.pools import RETRY
 from pushpoint.web import raw
+from pushpoint.web.errors import unfit
 
 _AT_ONCE, _BREAK_OFF, _HAS_ENDED = "pushpoint.at_once", "pushpoint.break_off", "pushpoint.has_ended"
 _BETWEEN, _HEAD, _BODY = range(3)  # where in the requests the next byte belongs
@@ -116,7 +119,8 @@ class Protocol(HttpToolsProtocol):
             if running is not self.cycle or running.response_started:
                 status = 0
         if status and not self.transport.is_closing():
-            self.transport.write(_bytes(*raw.refusal(status, why), self.server_state.default_headers, is_last=True))
+            refusal = unfit(status, why)
+            self.transport.write(_bytes(status, *refusal, self.server_state.default_headers, is_last=True))
         self.transport.close()
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -237,7 +241,7 @@ class Protocol(HttpToolsProtocol):
             _HAS_ENDED: lambda: self._is_over,
         }
         cycle.scope["extensions"] = extensions  # type: ignore[typeddict-item]
-        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+        super()._start_asgi_task(cycle, _ending(cycle, cast("ASGIApp", app)))  # type: ignore[arg-type]
 
 
 def note_second(connections: Iterable[object]) -> None:
@@ -285,6 +289,20 @@ def without_writing(scope: HTTPScope) -> dict[str, object]:
 def _break_off(cycle: RequestResponseCycle) -> None:
     cycle.disconnected = True  # else uvicorn takes an answer without an end for a bug of ours
     cycle.transport.close()
+
+
+def _ending(cycle: RequestResponseCycle, application: ASGIApp) -> ASGIApp:
+    async def ending(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await application(scope, receive, send)
+        except asyncio.CancelledError:  # by the server, which has waited for as long as it may
+            if cycle.response_started:
+                _break_off(cycle)
+            else:
+                why = "the platform is stopping, and this request took too long; send it again"
+                _write(cycle, *raw.wrong(Unavailable(why, retry_after=RETRY)))
+
+    return ending
 
 
 def _try_write(cycle: RequestResponseCycle, status: int, headers: Mapping[str, str], body: bytes) -> bool:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import parse_qsl
-from uuid import uuid4
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from pushpoint.errors import Error, Unavailable
-from pushpoint.web.errors import bug, envelope
-from pushpoint.wire import encode
+from pushpoint.web.errors import bug, envelope, unfit
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -102,19 +100,8 @@ async def bare(send: Send, status: int, headers: Mapping[str, str]) -> None:
 
 async def refuse(send: Send, status: int, message: str, **headers: str) -> None:
     """Send a status that no error of ours has, with a message."""
-    status, ours, body = refusal(status, message)
-    await answer(send, status, {**ours, **headers}, body)
-
-
-def refusal(status: int, message: str) -> tuple[int, dict[str, str], bytes]:
-    """Write a status that no error of ours has as an answer, with a message.
-
-    Returns:
-        Status, headers and JSON body.
-    """
-    found = str(uuid4())
-    headers = {"content-type": "application/json", "x-request-id": found}
-    return status, headers, encode({"error": {"id": found, "message": message}})
+    told, body = unfit(status, message)
+    await answer(send, status, {**told, **headers}, body)
 
 
 def guarded(application: ASGIApp) -> ASGIApp:

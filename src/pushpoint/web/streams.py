@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
+from pushpoint.web.calls import OUTPUTS
+
 NAME = {"type": "string", "pattern": "^[a-zA-Z][a-zA-Z0-9_]{0,29}$"}
 TEXT: dict[str, Any] = {"type": "string"}
 BYTES: dict[str, Any] = {"application/octet-stream": {"schema": {}}}
@@ -122,7 +124,7 @@ def _calls(failures: Failures) -> dict[str, Any]:
                     "timeout", {"type": "number", "exclusiveMinimum": 0, "maximum": 3000}, "Seconds, 300 if not said"
                 ),
                 _query("stdout", TEXT, "`true` adds what the algorithm printed, for its owner"),
-                _query("output", TEXT, "`raw` for the result alone, `void` for no result"),
+                _query("output", {"enum": [*OUTPUTS]}, "`raw` for the result alone, `void` for no result"),
             ],
             "requestBody": {
                 "required": True,

@@ -34,7 +34,7 @@ from pushpoint.registry import data, uploads
 from pushpoint.serving import Services
 from pushpoint.stores.local import Writer
 from pushpoint.web import guards, raw
-from pushpoint.web.errors import envelope
+from pushpoint.web.errors import envelope, unfit
 from pushpoint.web.holding import Hold, Holds
 from pushpoint.web.receiving import PIECE, gathered, keep
 
@@ -94,8 +94,8 @@ def application(services: Services) -> ASGIApp:
             if isinstance(error, Error):
                 status, headers, body = envelope(error)
             else:
-                status, headers = error.status, {"content-type": "application/json"} | error.headers
-                body = wire.encode({"error": {"message": str(error)}})
+                told, body = unfit(error.status, str(error))
+                status, headers = error.status, told | error.headers
             if method == "HEAD":
                 headers["x-error-message"] = str(error)
                 body = b""

@@ -7,6 +7,7 @@ ever sees JSON.
 from __future__ import annotations
 
 from pushpoint.wire.asked import (
+    CLOSED,
     AskedDetails,
     AskedKey,
     AskedSettings,
@@ -115,6 +116,7 @@ from pushpoint.wire.views import (
 )
 
 __all__ = [
+    "CLOSED",
     "JSON",
     "ORGANIZATION_TYPES",
     "SCMS",

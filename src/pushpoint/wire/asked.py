@@ -1,14 +1,18 @@
 """What the old platform's clients send, each request as one shape. Reading and describing use the same.
 
-What is null counts as left out, and what is not named here is not looked at.
+What is null counts as left out, and what is not named here is not looked at: old clients send more than we know. In
+`CLOSED` it is refused. No old client sends these, so that another name is a slip, which would undo what was set before.
 """
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Required, TypedDict, TypeVar
 
 from msgspec import Meta
 
+from pushpoint.errors import InvalidRequest
 from pushpoint.reach import MOST, PATTERN
 from pushpoint.records import EVERYDAY
 from pushpoint.scaling import MOST_REPLICAS
@@ -62,6 +66,10 @@ class AskedNetwork(TypedDict, total=False):
     """Which hosts a worker may reach: `HOST`, `HOST:PORT` or `*.HOST`, at 443 without a port; or `public`."""
 
     allow: Annotated[list[Annotated[str, Meta(extra_json_schema={"pattern": PATTERN})]], Meta(max_length=MOST)] | None
+
+
+CLOSED: dict[str, type] = {"limits": AskedLimits, "scaling": AskedScaling, "network": AskedNetwork}
+"""The settings that take their own names alone."""
 
 
 class AskedSettings(TypedDict, total=False):
@@ -229,4 +237,19 @@ def asked(body: bytes, shape: type[Shape]) -> Shape:
         InvalidRequest: The body is not such JSON; the message names the place.
     """
     text = body.strip()
-    return decode(b"{}" if text in {b"", b"[]"} else text, shape)  # an empty list is the R client's empty object
+    if text in {b"", b"[]"}:  # an empty list is the R client's empty object
+        text = b"{}"
+    found = decode(text, shape)
+    if isinstance(found, dict) and found.get("settings"):
+        _check_names(decode(text, dict[str, Any])["settings"])
+    return found
+
+
+def _check_names(settings: Mapping[str, Mapping[str, object] | None]) -> None:
+    for group, shape in CLOSED.items():
+        known = list(shape.__annotations__)
+        for name in settings.get(group) or ():
+            if name not in known:
+                nearest = difflib.get_close_matches(name, known, n=1)
+                advice = f"did you mean `{nearest[0]}`?" if nearest else f"there is {', '.join(known)}"
+                raise InvalidRequest(f"`settings.{group}` has no `{name[:40]}`; {advice}")
