@@ -69,6 +69,7 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._direct: Direct | None = getattr(self.app, "direct", None)
+        self._head: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] | None = None  # of the body of a request that may be taken directly
         self._running: RequestResponseCycle | None = None  # what is being answered, or was last; `cycle` is the newest
         self._at = _BETWEEN
@@ -144,11 +145,6 @@ class Protocol(HttpToolsProtocol):
         self._at = _HEAD
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take in a header; those after a body are none, who checks the head has not seen them."""
-        if self._at is _HEAD:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """Begin a request, unless it may be taken directly.
 
@@ -160,6 +156,7 @@ class Protocol(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 raise httptools.HttpParserError
             return
+        self._head, self.headers = self.headers, []  # what stands after the body is no header, and nobody looks at it
         self._unset_keepalive_if_required()  # an answer to the one before in the same packet has set it
         if self._direct and self.url.startswith(DIRECT) and self._is_plain():
             self._parts = []
@@ -186,8 +183,8 @@ class Protocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         if self._parts is not None:
-            exchange = Exchange(self)
-            if self._direct and self._direct(self.url, self.headers, b"".join(self._parts), exchange.write):
+            exchange, body = Exchange(self), b"".join(self._parts)
+            if self._direct and self._direct(self.url, self._head, body, exchange.write):
                 self.cycle = self._running = exchange
                 self._parts = None
                 return
