@@ -200,7 +200,7 @@ async def _serve(
     from pushpoint.serving.pools import note_lost
     from pushpoint.serving.repeating import Repeating
     from pushpoint.web import create_app
-    from pushpoint.web.protocol import Protocol
+    from pushpoint.web.protocol import Protocol, note_second
 
     say = Console(stderr=True, soft_wrap=True)
     home, before = start.home, start.before
@@ -235,6 +235,11 @@ async def _serve(
             @contextlib.contextmanager
             def capture_signals(self) -> Iterator[None]:
                 yield  # the loop's handlers below stop both servers
+
+            async def on_tick(self, counter: int) -> bool:  # ten times a second
+                if counter % 10 == 0:
+                    note_second(self.server_state.connections)
+                return await super().on_tick(counter)
 
         def server() -> Server:
             return Server(
