@@ -264,6 +264,7 @@ def test_what_was_checked_is_what_is_connected_to(tmp_path: Path, monkeypatch: p
     [
         *(b"GET / HTTP/1.1", b"CONNECT example.com HTTP/1.1", b"CONNECT a@b:443 HTTP/1.1", b"\x16\x03\x01", b""),
         *(b"GET ftp://a/ HTTP/1.1", b"GET http://user@[::1/ HTTP/1.1", b"CONNECT a:443\nX: y HTTP/1.1"),
+        *(b"CONNECT *.example.com:443 HTTP/1.1", b"GET http://*.example.com/ HTTP/1.1"),
         *(b"GET http://a:x/ HTTP/1.1", b"GET http:// HTTP/1.1"),
     ],
 )

@@ -23,6 +23,7 @@ import pushpoint
 from pushpoint import errors, lifecycle
 from pushpoint.cli import EXIT, app
 from pushpoint.config import SETTINGS
+from pushpoint.runtime.messages import ERROR_TYPES
 from pushpoint.web import ROUTES
 from pushpoint.web.errors import TABLE
 
@@ -306,7 +307,7 @@ def test_the_reference_mentions_everything() -> None:
         assert f"--{setting.name} " in page("cli")
     for command in COMMANDS:
         assert f"## pushpoint {command}\n" in page("cli")
-    for name in ERRORS:
+    for name in {*ERRORS, *ERROR_TYPES}:
         assert f"`{name}`" in page("errors")
     for states in (lifecycle.BuildState, lifecycle.DeploymentState, lifecycle.ReplicaState):
         for state in states:

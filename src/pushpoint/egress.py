@@ -332,11 +332,11 @@ def _asked(head: bytes) -> tuple[Place, bytes]:
     found = _LINE.fullmatch(line)
     try:
         if found and found["tunnel"]:
-            return place(found["tunnel"].decode()), b""
+            return _host(found["tunnel"].decode()), b""
         where = urlsplit(found["address"].decode() if found else "")
         port = where.port or 80
         host = f"[{where.hostname}]" if ":" in (where.hostname or "") else where.hostname
-        asked = place(f"{host}:{port}")
+        asked = _host(f"{host}:{port}")
     except (ValueError, InvalidName):
         raise unclear from None
     if not found or not host:
@@ -347,6 +347,13 @@ def _asked(head: bytes) -> tuple[Place, bytes]:
     # with one request for each connection, no second one can be meant for another host
     named = [f"{method} {path} {version}", f"Host: {where.netloc.rpartition('@')[2]}", "Connection: close"]
     return asked, b"\r\n".join([*(one.encode() for one in named), *kept, b"", b""])
+
+
+def _host(text: str) -> Place:
+    found = place(text)
+    if found.below:  # an entry of a list, and no host
+        raise InvalidName("host", text, rule="name one host")
+    return found
 
 
 async def _tunnel(through: str, host: str, port: int) -> Streams:

@@ -201,8 +201,8 @@ class BuildFailed(Error):
     def __init__(self, build_id: str, log: str) -> None:
         self.build_id, self.log = build_id, log
         super().__init__(
-            f"build {build_id} failed:\n{log.strip()}\nThe live release is unchanged; mend the inference code or its "
-            "requirements and deploy again"
+            f"build {build_id} failed:\n{log.strip()}\nWhatever is live stays as it is; mend the inference code or "
+            "its requirements and deploy again"
         )
 
 

@@ -108,10 +108,17 @@ def test_call_takes_text_json_and_files(platform: Platform, deployed: Repository
     assert call("--text", "plain") == "plain"
     assert call("--json-input", '{"a": [1]}') == {"a": [1]}
     assert call("--json-input", "1", "--stream") == 1, "what is no generator is a stream of one"
+    ran = deployed.run(platform, "call", "--stream", "--json", "--json-input", '{"result": 1}')
+    item, end = map(json.loads, ran.out.splitlines())
+    assert (item["item"]["input"], item["content_type"]) == ({"result": 1}, "json")
+    assert (set(end), end["error"]) == ({"error", "metadata", "lineage"}, None), "an item is not taken for the end"
+    assert end["lineage"]["algorithm"] == "ann/shown", "inside its repository it need not be named"
     ran = deployed.run(platform, "call", "ann/shown/0.2.0", "--json", "--json-input", "1")
     assert ran.json["lineage"]["version"] == "0.2.0"
     assert ran.json["lineage"]["source-commit"] == deployed.git("rev-parse", "HEAD")
     assert ran.json["metadata"]["content_type"] == "json"
+    ran = deployed.run(platform, "call", "ann/shown/latest", "--json", "--json-input", "1")
+    assert ran.json["lineage"]["version"] == "0.2.0", "what was rolled back from is the latest still"
     for more in ([], ["--stream"]):
         failed = deployed.run(platform, "call", "shown", "--text", "fail", *more)
         assert failed.code == 1

@@ -82,6 +82,28 @@ def call(platform: Platform, text: str) -> None:
     assert ask(platform, "POST", "/v1/algo/ann/told", text.encode(), headers=TEXT).status == 200
 
 
+def test_it_begins_with_as_many_lines_as_are_asked_for(followed: Platform, tmp_path: Path) -> None:
+    for text in ("old", "new"):
+        call(followed, text)
+
+    def logs(*options: str) -> list[str]:
+        ran = pushpoint("logs", "ann/told", *options, directory=tmp_path, platform=followed)
+        assert ran.code == 0, ran.err
+        return ran.out.splitlines()
+
+    assert logs("--output")[-2:] == ["first was asked old", "first was asked new"]
+    assert logs("--output", "--tail", "1") == ["first was asked new"]
+    assert logs("--output", "--tail", "0") == []
+    assert [line.split()[-2:] for line in logs("--tail", "1")] == [["build", "succeeded"]]
+    assert logs("--tail", "100000") == logs()
+    following = Following(followed, tmp_path, "ann/told", "--output", "--follow", "--tail", "1")
+    following.until("first was asked new")
+    call(followed, "later")
+    following.until("first was asked later")
+    assert following.interrupt() == 130
+    assert not any("asked old" in line for line in following.seen)
+
+
 def test_a_build_is_followed_to_its_end(followed: Platform, tmp_path: Path) -> None:
     commit = push(followed, "ann/told", {"src/told.py": f"import time\ntime.sleep(2)\n{CODE.format(name='slow')}"})
     ran = pushpoint("logs", "ann/told", "--build", commit, "-f", directory=tmp_path, platform=followed)

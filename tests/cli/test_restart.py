@@ -31,6 +31,11 @@ def apply(input):
     return [input, "{version}"]
 """
 PATH = "/v1/algo/ann/turns"
+IMPATIENT = """
+from pushpoint.cli import handover, main
+handover.HEAD = handover.UNREAD = 1.5
+main()
+"""
 UNDER_WAY = {"starting", "verifying"}
 
 
@@ -108,6 +113,13 @@ def switch(platform: Platform, version: str, deploy_id: str) -> Switch:
     return Switch(began, time.monotonic(), version)
 
 
+def wait_for_the_stand_in(platform: Platform) -> None:
+    deadline = time.monotonic() + 20
+    while b"stand_in" not in Path(f"/proc/{platform.process.pid}/cmdline").read_bytes():
+        assert time.monotonic() < deadline, "the one before does not end"
+        time.sleep(0.05)
+
+
 def test_no_call_fails_and_none_is_answered_by_what_was_live_before(platform: Platform, tmp_path: Path) -> None:
     switches = []
     slow: list[list[object]] = []
@@ -144,10 +156,7 @@ def test_no_call_fails_and_none_is_answered_by_what_was_live_before(platform: Pl
     for done, following in pairwise([*switches, Switch(time.monotonic(), 0, "")]):
         assert {one.version for one in seen if done.live < one.sent < following.began} <= {done.version}
     assert slow == [["slow", "0.2.0"]]
-    deadline = time.monotonic() + 20
-    while b"stand_in" not in Path(f"/proc/{platform.process.pid}/cmdline").read_bytes():
-        assert time.monotonic() < deadline, "the one before does not end"
-        time.sleep(0.05)
+    wait_for_the_stand_in(platform)
     output = (platform.home / "stderr.log").read_text()
     assert f"handed over to process {answering}; this one ends when its calls are answered\n" in output
     assert f"ready at {platform.url}: process {answering} has taken over\n" in output
@@ -194,3 +203,32 @@ def test_a_signal_restarts_it_too_and_its_end_is_the_end_of_the_process_it_was_s
     ran = pushpoint("restart", "--home", str(platform.home), directory=tmp_path, platform=platform)
     assert ran.code == 10
     assert "no platform runs" in ran.err
+    assert f"serve --home {platform.home}" in " ".join(ran.err.split())
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform that serves nothing, and waits for clients less long."""
+    running = start_platform(tmp_path_factory.mktemp("impatient"), program=("-c", IMPATIENT))
+    yield running
+    stop_platform(running)
+
+
+def test_clients_that_stand_still_keep_the_one_before_for_a_while_and_the_next_restart_says_so(
+    impatient: Platform, tmp_path: Path
+) -> None:
+    with socket.socket() as half, socket.socket() as unread:
+        unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for one in (half, unread):
+            one.connect(address(impatient))
+        half.sendall(b"POST /v1/x HTTP/1.1\r\nhost: x\r\n")
+        unread.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 200)
+        time.sleep(0.2)
+        assert pushpoint("restart", "--home", str(impatient.home), directory=tmp_path, platform=impatient).code == 0
+        again = pushpoint("restart", "--home", str(impatient.home), directory=tmp_path, platform=impatient)
+        assert again.code == 11
+        assert f"process {impatient.process.pid}, which handed over last, still finishes" in " ".join(again.err.split())
+        wait_for_the_stand_in(impatient)
+        assert half.recv(1) == b""
+    said = [json.loads(line) for line in (impatient.home / "platform.log").read_text().splitlines()]
+    assert [line["connections"] for line in said if "cut off" in line["event"]] == [2]

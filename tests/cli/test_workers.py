@@ -16,7 +16,7 @@ ECHO = "def apply(input):\n    return input\n"
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    running = start_platform(tmp_path_factory.mktemp("home"), "--egress", "*.example.com")
+    running = start_platform(tmp_path_factory.mktemp("home"), "--egress", "*.example.com", "--max-replicas", "2")
     yield running
     stop_platform(running)
 
@@ -33,24 +33,28 @@ def test_the_limits_of_workers_are_shown_and_changed_one_by_one(
         assert run(["workers", name, *options]) == code
         return capsys.readouterr().out
 
-    assert workers().splitlines()[0].split(maxsplit=1) == ["memory", "as the platform has it"]
-    assert "512 MiB" in workers("--memory-limit", "512", "--min-replicas", "1")
-    assert json.loads(workers("--cpu-limit", "0.5", "--json")) == {
+    def rows(*options: str) -> dict[str, str]:
+        return {line[:18].strip(): line[18:] for line in workers(*options).splitlines()}
+
+    assert rows()["memory"].endswith("GiB, the platform's")
+    assert rows()["cpus"] == "no limit, the platform's"
+    assert rows("--memory-limit", "512", "--min-replicas", "1")["memory"] == "512 MiB"
+    asked = json.loads(workers("--cpu-limit", "0.5", "--json"))["asked"]
+    assert asked == {
         "limits": {"memory": 512 << 20, "cpus": 0.5},
         "scaling": {"min_replicas": 1},
         "network": {},
     }
     assert ask(platform, "POST", f"/v1/algo/{name}", b"1", headers=JSON).json["result"] == 1
+    assert rows()["workers now"] == "1, with 0 calls, 0 waiting"
+    assert rows("--max-replicas", "100")["max_replicas"] == "2, the platform's; 100 asked for"
     workers("--memory-limit", "1", code=2)
-    assert workers().splitlines()[-1].split(maxsplit=1) == ["allow", "no host"]
+    assert rows()["allow"] == "no host"
     two = ("a.example.com", "b.example.com:8080")
     workers("--allow", two[0], "--allow", two[1], code=5)
-    shown = workers("--allow", two[0], "--allow", "*.b.example.com").splitlines()[-1]
-    assert shown.split(maxsplit=1) == ["allow", "a.example.com, *.b.example.com"]
-    assert json.loads(workers("--reset", "--scratch-limit", "8", "--json")) == {
-        "limits": {"scratch": 8 << 20},
-        "scaling": {},
-        "network": {},
-    }
-    assert json.loads(workers("--json"))["network"] == {"allow": []}
-    assert json.loads(workers("--json"))["limits"] == {"scratch": 8 << 20}
+    assert rows("--allow", two[0], "--allow", "*.b.example.com")["allow"] == "a.example.com, *.b.example.com"
+    reset = {"limits": {"scratch": 8 << 20}, "scaling": {}, "network": {}}
+    assert json.loads(workers("--reset", "--scratch-limit", "8", "--json"))["asked"] == reset
+    found = json.loads(workers("--json"))
+    assert found["asked"]["network"] == {"allow": []}
+    assert found["asked"]["limits"] == {"scratch": found["held"]["limits"]["scratch"]} == {"scratch": 8 << 20}

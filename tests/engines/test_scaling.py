@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import pytest
 
 from pushpoint.engines import supervisor
 from pushpoint.engines.local import LocalPool
+from pushpoint.runtime.messages import Call
 from pushpoint.scaling import Scaling
 from tests.engines.conftest import Platform
 from tests.engines.test_many_at_once import begin, results
@@ -62,6 +64,40 @@ def test_a_machine_that_is_full_gets_no_more_workers(platform: Platform, monkeyp
     pool = platform.start("hangs", scaling=Scaling(max_replicas=3))
     assert results(begin(platform, pool, 0.6, 0.6, 0.6)) == [0.6] * 3
     assert pool.live_replicas == 1
+
+
+def test_a_call_has_its_timeout_while_every_worker_is_being_replaced(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "BACKOFF_SECONDS", 8.0)
+    pool = platform.start("dies_in_apply", scaling=Scaling(max_replicas=3))
+    platform.answer(pool)
+    assert platform.failure(pool, "exit").error_type == "SystemExit"
+    started = time.monotonic()
+    for _ in range(2):
+        assert "no replica was free within 1 seconds" in platform.failure(pool, timeout=1.0).message
+    assert time.monotonic() - started < 4
+
+
+def test_a_caller_that_cannot_take_its_outcome_harms_no_other(platform: Platform) -> None:
+    pool = platform.start("hangs")
+    caught: list[object] = []
+
+    async def spoil() -> None:
+        def refuse(outcome: object) -> None:
+            raise RuntimeError(str(outcome))
+
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: caught.append(context["exception"]))
+        pool.submit(Call("json", b"0.2", "the-callers"), 5, refuse)
+        pool.submit(Call("json", b"30", "the-callers"), 0.5, refuse)
+
+    platform.run(spoil())
+    started = time.monotonic()
+    assert platform.failure(pool, 30, timeout=1.5).error_type == "TimeoutError"
+    assert platform.answer(pool, 0) == 0, "the worker that hung was replaced"
+    assert time.monotonic() - started < 6
+    assert [type(one) for one in caught] == [RuntimeError, RuntimeError]
+    assert pool.in_flight == 0
 
 
 def test_other_bounds_hold_from_now_on(platform: Platform) -> None:

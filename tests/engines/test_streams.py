@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pushpoint.engines import worker
 from pushpoint.engines.local import LocalPool
 from pushpoint.engines.streams import Stream
 from pushpoint.runtime.messages import WINDOW, Answer, Call, Failure, Item, Outcome
@@ -192,3 +193,17 @@ def test_a_plain_algorithm_answers_in_threads_if_it_asks_for_them(platform: Plat
     started = time.monotonic()
     platform.run(pool.stop(0))
     assert time.monotonic() - started < 2
+
+
+def test_a_caller_that_has_left_does_not_keep_the_worker(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "LEAST_BATCH_SECONDS", 0.5)
+    pool = platform.start("streams")
+
+    async def leave() -> None:
+        async with streaming(pool, {"count": 2, "pause": 60}, timeout=3000.0) as left:
+            await left.take()
+
+    platform.run(leave())
+    started = time.monotonic()
+    assert platform.answer(pool, {"count": 1}) == [0]
+    assert time.monotonic() - started < 10

@@ -130,3 +130,10 @@ def test_a_worker_cannot_invent_error_types() -> None:
     ((_, message),) = Decoder().feed(HEADER.pack(5, 1, len(text), 0) + text)
     assert isinstance(message, Failure)
     assert message.error_type == "AlgorithmError"
+
+
+def test_half_a_surrogate_pair_is_no_text() -> None:
+    decoder = Decoder()
+    ((_, found),) = decoder.feed(encode(1, Failure("AlgorithmError", "a\ud800b \u00e9", "", 1.0, "\udfff")))
+    assert isinstance(found, Failure)
+    assert (found.message, found.stdout) == ("a?b \u00e9", "?")

@@ -111,6 +111,18 @@ def test_workers_are_looked_at_when_the_numbers_are_read(platform: Platform) -> 
     assert samples(platform)["process_resident_memory_bytes", ()] > 1e7
 
 
+def test_a_worker_that_ends_by_itself_is_counted_and_noted(platform: Platform) -> None:
+    serve(platform, "ann/leaves", "import os\n\ndef apply(input):\n    os._exit(3)\n")
+    assert "exit code 3" in call(platform, "x", "ann/leaves").message
+    deadline = time.monotonic() + 20
+    while not (found := lines(platform, "a worker ended")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [(one["algorithm"], one["reason"]) for one in found] == [
+        ("ann/leaves", "the algorithm ended its process with exit code 3")
+    ]
+    assert value(platform, "lost_workers_total", algorithm="ann/leaves", version="0.1.0") == 1
+
+
 def test_calls_that_reach_no_algorithm_are_counted_and_noted(platform: Platform) -> None:
     assert call(platform, "x", "ann/nothing").status == 404
     assert call(platform, "x", key=None).status == 401

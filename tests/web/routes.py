@@ -16,6 +16,7 @@ MANAGEMENT = [
     ("POST", "/v1/algorithms/{owner}", "manage"),
     ("GET", ALGORITHM, "call or view"),
     ("PUT", ALGORITHM, "manage"),
+    ("GET", f"{ALGORITHM}/workers", "view"),
     ("GET", f"{ALGORITHM}/source", "view"),
     ("PUT", f"{ALGORITHM}/source", "manage"),
     ("DELETE", f"{ALGORITHM}/source", "manage"),

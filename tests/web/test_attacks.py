@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
 
+from pushpoint.web import calls
 from tests.conftest import Platform, start_platform, stop_platform
-from tests.web.support import JSON, TEXT, Answer, ask, create, push, serve
+from tests.web.support import JSON, TEXT, Answer, address, ask, create, push, serve
 
 PROBES = """
 import json, os, time, urllib.error, urllib.request
@@ -214,6 +218,35 @@ def test_a_void_call_too_many_is_refused_and_not_dropped(people: People) -> None
         answers = list(threads.map(void, range(100)))
     assert answers.count(200) == 80
     assert answers.count(429) == 20
+
+
+def test_inputs_that_do_not_end_take_their_senders_places_and_no_others(people: People) -> None:
+    serve(people.platform, "ann/echoes", "def apply(input):\n    return input\n", algorithm_callability="public")
+    key = people.user("lou")
+    head = f"POST /v1/algo/ann/echoes HTTP/1.1\r\nhost: x\r\nauthorization: Simple {key}\r\n"
+    head += "content-type: application/json\r\ncontent-length: 3000000\r\n\r\n"
+    body = {"some": "input"}
+    with ExitStack() as held:
+        for _ in range(80):
+            sender = held.enter_context(socket.create_connection(address(people.platform), timeout=20))
+            sender.sendall(head.encode() + b"x")
+        deadline = time.monotonic() + 20
+        while people.ask("POST", "/v1/algo/ann/echoes", body, key=key).status != 429:
+            assert time.monotonic() < deadline
+        assert people.ask("POST", "/v1/algo/ann/echoes", body, key=people.user("mia")).status == 200
+    while people.ask("POST", "/v1/algo/ann/echoes", body, key=key).status == 429:
+        assert time.monotonic() < deadline
+
+
+def test_an_input_that_stops_coming_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "SILENCE", 0.2)
+    parts = iter([{"type": "http.request", "body": b"ab", "more_body": True}])
+
+    async def receive() -> object:
+        return next(parts, None) or await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(calls._body(receive, 100))  # type: ignore[arg-type]
 
 
 def test_half_a_surrogate_pair_is_the_algorithms_failure(people: People) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json as jsonlib
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pushpoint.cli.settings import Json, connect
+from pushpoint.cli.settings import Json, connect, of_repository
 from pushpoint.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 
 
 def call(
-    algorithm: Annotated[str, typer.Argument(help="NAME or OWNER/NAME, and perhaps /VERSION.")],
+    algorithm: Annotated[
+        str | None,
+        typer.Argument(
+            help="NAME or OWNER/NAME, and perhaps /VERSION [default: the algorithm of this repository]",
+            show_default=False,
+        ),
+    ] = None,
     text: Annotated[str | None, typer.Option("--text", "-t", help="Input: this text.")] = None,
     json_input: Annotated[
         str | None, typer.Option("--json-input", "-d", help="Input: this JSON; @FILE reads it from a file.")
@@ -37,7 +44,11 @@ def call(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Call an algorithm and print its result."""
+    """Call an algorithm and print its result.
+
+    With --stream and --json it is a line of JSON for each item, {"item": ..., "content_type": ...}, and one with error,
+    metadata and lineage at the end; bytes are base64.
+    """
     from pushpoint.names import reference
 
     given = [value for value in (text, json_input, file) if value is not None]
@@ -55,6 +66,7 @@ def call(
         body, kind = json_input.encode(), "application/json"
     else:
         body, kind = _read(file), "application/octet-stream"
+    algorithm = algorithm or of_repository()
     with connect("/".join(algorithm.removeprefix("algo://").split("/")[:2])) as client:
         owner = client.account().name if algorithm.removeprefix("algo://").count("/") < 2 else None
         name = reference(algorithm, owner=owner)
@@ -64,13 +76,8 @@ def call(
         else:
             result = client.call(name, body, content_type=kind, timeout=timeout, stdout=stdout)
     if json:
-        found = {
-            "result": _plain(result.value),
-            "error": result.error,
-            "metadata": result.metadata,
-            "lineage": result.lineage,
-        }
-        typer.echo(jsonlib.dumps(found))
+        end = {"error": result.error, "metadata": result.metadata, "lineage": result.lineage}
+        typer.echo(jsonlib.dumps(end if stream else {"result": _plain(result.value)} | end))
     say = Console(stderr=True, soft_wrap=True)
     if printed := result.metadata.get("stdout"):
         say.print(Text(str(printed).rstrip(), "dim"))
@@ -101,7 +108,7 @@ def _shown(items: Generator[object, None, Result], *, as_json: bool) -> Result:
             result: Result = end.value
             return result
         if as_json:
-            typer.echo(jsonlib.dumps(_plain(item)))
+            typer.echo(jsonlib.dumps(_line(item)))
         else:
             _show(item, "")  # what a text generates is pieces of it
 
@@ -118,6 +125,15 @@ def _show(value: object, end: str) -> None:
 
 def _plain(value: object) -> object:
     return {"size": len(value)} if isinstance(value, bytes) else value
+
+
+def _line(item: object) -> dict[str, object]:
+    match item:
+        case bytes():
+            return {"item": base64.b64encode(item).decode(), "content_type": "binary"}
+        case str():
+            return {"item": item, "content_type": "text"}
+    return {"item": item, "content_type": "json"}
 
 
 def _read(file: Path | None) -> bytes:

@@ -13,14 +13,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection, Iterable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
+from weakref import WeakKeyDictionary, WeakSet
 
 from pushpoint.cli import stand_in
 from pushpoint.errors import Error, Unavailable
@@ -43,6 +46,12 @@ GRACE = 30.0
 """Seconds that calls under way may take when the platform is stopped."""
 LAST_SECONDS = 5
 """What other requests have beyond that; those that are not done then are cut off."""
+HEAD = 10.0
+"""Seconds that a client has, at a handover, for the rest of a request's head."""
+UNREAD = 60.0
+"""Seconds after which a client that reads nothing of its answer is cut off, at a handover."""
+LONGEST_END = 7200.0
+"""Seconds that the process before has for what it has begun; a call and its worker's start may take 6000."""
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -99,16 +108,27 @@ class Successor:
         """Tell it to accept connections; from now on it is the platform."""
         self._channel.send(_BEGIN)
 
-    async def give(self, connections: Collection[Protocol], is_over: Callable[[], bool]) -> None:
+    async def give(self, connections: Collection[Protocol], is_over: Callable[[], bool]) -> int:
         """Give connections away, each when it is between two requests, until none is left.
+
+        Calls under way have their own time limit. A connection is cut off when its client alone is waited for: for the
+        rest of a head, or to read its answer.
 
         Args:
             connections: Those that there are; it shrinks.
             is_over: Whether to end all the same.
+
+        Returns:
+            How many were cut off.
         """
-        paused: set[Protocol] = set()
+        paused: WeakSet[Protocol] = WeakSet()
+        stills: WeakKeyDictionary[Protocol, _Still] = WeakKeyDictionary()
+        cut_off = 0
         while connections and not is_over():
             for connection in list(connections):
+                if stills.setdefault(connection, _Still()).is_too_long(connection):
+                    connection.transport.abort()
+                    cut_off += 1
                 if connection.transport.is_closing():
                     continue
                 if connection not in paused and connection.has_read_all:
@@ -116,8 +136,8 @@ class Successor:
                     connection.transport.pause_reading()
                 if connection in paused and connection.is_between_requests:
                     self._give(connection)
-            paused &= set(connections)
             await asyncio.sleep(_PAUSE)
+        return cut_off
 
     def _give(self, connection: Protocol) -> None:
         descriptor = connection.transport.get_extra_info("socket").fileno()
@@ -133,6 +153,25 @@ class Successor:
             os.kill(self.process.pid, number)
 
 
+class _Still:
+    """Since when nothing has happened on a connection, of what only its client can do."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[float, int, int] | None = None
+        self._since = 0.0
+
+    def is_too_long(self, connection: Protocol) -> bool:
+        unread, limit, now = connection.transport.get_write_buffer_size(), math.inf, time.monotonic()
+        if unread or connection.transport.is_closing():
+            limit = UNREAD
+        elif not connection.has_read_all and (connection.cycle is None or connection.cycle.response_complete):
+            limit = HEAD
+        seen = limit, unread, id(connection.scope)
+        if seen != self._seen:
+            self._seen, self._since = seen, now
+        return now - self._since > limit
+
+
 class Predecessor:
     """The process that hands over, as seen from its successor.
 
@@ -140,6 +179,7 @@ class Predecessor:
         listening: Where the platform listens.
         lock: Descriptor of the home's lock, which is held.
         builds: Ids of those whose workers must be ready.
+        process: Its number.
         gone: Set when it has ended.
     """
 
@@ -148,6 +188,7 @@ class Predecessor:
         self._channel = channel
         self.listening = socket.socket(fileno=listening)
         self.builds: list[str] = json.loads(wanted)
+        self.process = os.getppid()
         self.gone = asyncio.Event()
 
     def say_failed(self, why: str) -> None:
@@ -327,8 +368,11 @@ class Restarts:
     async def _hand_over(self) -> int:
         services = self._services
         gates = services.builder.gate, services.rollouts.gate
-        if self._before:
-            await self._before.gone.wait()  # two of us at a time are enough
+        if self._before and not self._before.gone.is_set():  # two of us at a time are enough
+            raise Unavailable(
+                f"process {self._before.process}, which handed over last, still finishes what it has begun; try again "
+                f"when it has ended, in {LONGEST_END / 3600:g} hours at the latest (if it was stopped: kill -CONT)"
+            )
         try:
             for gate in gates:
                 await asyncio.to_thread(gate.hold)
@@ -349,12 +393,16 @@ class Restarts:
         return successor.process.pid
 
     async def _finish(self, successor: Successor) -> None:
+        latest = time.monotonic() + LONGEST_END
+
         def is_over() -> bool:
-            return self._outer.should_exit or not _is_alive(int(os.pread(self._lock, 20, 0)))
+            is_late = time.monotonic() > latest
+            return self._outer.should_exit or is_late or not _is_alive(int(os.pread(self._lock, 20, 0)))
 
         connections = cast("set[Protocol]", self._outer.server_state.connections)
         try:
-            await successor.give(connections, is_over)
+            if cut_off := await successor.give(connections, is_over):
+                self._log.warning("connections cut off at a handover, whose clients did nothing", connections=cut_off)
             while not (is_over() or self._is_unused):
                 await asyncio.sleep(_PAUSE)
             if not is_over():

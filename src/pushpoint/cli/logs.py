@@ -37,6 +37,15 @@ def logs(
             help="Go on: until the build is done, with --build; else with what the live release prints, until Ctrl-C.",
         ),
     ] = False,
+    tail: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Begin with the last N lines [default: all of a build, the last 64 KiB of what was printed]",
+            show_default=False,
+            min=0,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Print the log of a build, and what an algorithm prints.
@@ -44,7 +53,7 @@ def logs(
     With --json it is a line of JSON for each part: build, kind (build or output), and text.
     """
     with connect(algorithm) as client:
-        found = Logs(client, named(algorithm, client), as_json=json, patient=follow)
+        found = Logs(client, named(algorithm, client), as_json=json, patient=follow, tail=tail)
         if output and follow and build is None:
             found.follow_live()
             return
@@ -64,9 +73,10 @@ def logs(
 class Logs:
     """The logs of one algorithm, and how far each was shown."""
 
-    def __init__(self, client: Client, name: AlgorithmName, *, as_json: bool, patient: bool) -> None:
+    def __init__(self, client: Client, name: AlgorithmName, *, as_json: bool, patient: bool, tail: int | None) -> None:
         self._client, self._name, self._as_json, self._patient = client, name, as_json, patient
         self._offsets: dict[tuple[str, str], int] = {}
+        self._tails = {} if tail is None else {"build": tail, "output": tail}  # of what there is at the first look
 
     def build(self, named: str | None) -> str:
         """Find a build by its id or commit, or the newest.
@@ -118,11 +128,13 @@ class Logs:
         begin = self._offsets.get((kind, build_id), offset)
         part = self._asked(lambda: read(self._name, build_id, offset=begin))
         self._offsets[kind, build_id] = part.next
+        lines = part.logs.splitlines(keepends=True)
+        text = "".join(lines[max(0, len(lines) - self._tails.pop(kind, len(lines))) :])
         if self._as_json:
-            if part.logs:
-                typer.echo(json.dumps({"build": build_id, "kind": kind, "text": part.logs}))
+            if text:
+                typer.echo(json.dumps({"build": build_id, "kind": kind, "text": text}))
         else:
-            typer.echo(printable(part.logs), nl=False)
+            typer.echo(printable(text), nl=False)
         return part.finished
 
     def _asked(self, ask: Callable[[], T]) -> T:

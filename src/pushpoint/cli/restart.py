@@ -24,7 +24,8 @@ def restart(
         try:
             asking.connect(str(path))
         except OSError as error:
-            raise NotFound(f"no platform runs on {path.parents[1]}; start it with pushpoint serve --home") from error
+            folder = path.parents[1]
+            raise NotFound(f"no platform runs on {folder}; start it with pushpoint serve --home {folder}") from error
         said = b"".join(iter(lambda: asking.recv(1 << 16), b""))
     found = json.loads(said or '{"error": "the platform ended meanwhile; start it again"}')
     if "error" in found:

@@ -86,7 +86,7 @@ def serve(
     process_limit: Annotated[
         int | None,
         typer.Option(
-            help="Processes and threads of a worker [default: 256, or 16 for each processor]",
+            help="Processes and threads of a worker [default: 256, or 16 for each processor, whichever is more]",
             show_default=False,
             min=16,
         ),
@@ -197,6 +197,7 @@ async def _serve(
     from pushpoint.engines.local import LocalEngine
     from pushpoint.limits import MEMORY_SHARE, machine_memory
     from pushpoint.serving import sweeping
+    from pushpoint.serving.pools import note_lost
     from pushpoint.serving.repeating import Repeating
     from pushpoint.web import create_app
     from pushpoint.web.protocol import Protocol
@@ -206,7 +207,7 @@ async def _serve(
     inner_path = home / "run" / f"api-{os.getpid()}.sock"
     groups = find_groups(int(machine_memory() * MEMORY_SHARE))
     loop = asyncio.get_running_loop()
-    engine = partial(LocalEngine, loop=loop, limits=worker, groups=groups)
+    engine = partial(LocalEngine, loop=loop, limits=worker, groups=groups, on_lost=note_lost)
     services = await asyncio.to_thread(
         opening.open_platform, home, outside, limits, inner_path, engine, loop, before is None
     )

@@ -13,7 +13,6 @@ from pushpoint.limits import in_words
 from pushpoint.report import printable
 from pushpoint.scaling import MOST_REPLICAS
 
-PLATFORM = "as the platform has it"
 BYTES = ("memory", "scratch")
 
 
@@ -87,18 +86,26 @@ def workers(
         if changed:
             with Console(stderr=True).status("changing the workers"):
                 client.change_settings(name, changed)
+        held = client.workers(name)
     if json:
-        typer.echo(msgspec.json.encode(asked))
+        typer.echo(msgspec.json.encode({"asked": asked, "held": held}))
         return
-    for group, values in groups.items():
-        for setting in values:
-            value = asked[group].get(setting)
-            typer.echo(f"{setting:<16}{_shown(setting, value)}")
+    for setting, value in {**msgspec.to_builtins(held.limits), **msgspec.to_builtins(held.scaling)}.items():
+        wanted = asked["limits"].get(setting, asked["scaling"].get(setting))
+        typer.echo(f"{setting:<18}{_shown(setting, value)}{_whose(setting, value, wanted)}")
+    typer.echo(f"{'allow':<18}{printable(', '.join(held.allow)) or 'no host'}")
+    typer.echo(f"{'workers now':<18}{held.replicas}, with {held.calls_in_flight} calls, {held.calls_queued} waiting")
     if changed:
         Console(stderr=True).print(Text(f"{name} has it from now on", "green"))
 
 
-def _shown(setting: str, value: Any) -> str:
-    if setting == "allow":
-        return printable(", ".join(map(str, value or ["no host"])))
-    return PLATFORM if value is None else in_words(int(value)) if setting in BYTES else f"{value:g}"
+def _shown(setting: str, value: float | None) -> str:
+    if value is None:
+        return "no limit"
+    return in_words(int(value)) if setting in BYTES else f"{value:g}"
+
+
+def _whose(setting: str, value: float | None, wanted: float | None) -> str:
+    if wanted is None:
+        return ", the platform's"
+    return "" if wanted == value else f", the platform's; {_shown(setting, wanted)} asked for"

@@ -100,6 +100,14 @@ class Client(Files):
         """
         self._ask("PUT", f"/v1/algorithms/{name}", json={"settings": settings}, timeout=_START)
 
+    def workers(self, name: AlgorithmName) -> wire.WorkersView:
+        """Look up what holds for an algorithm's workers, and how many there are.
+
+        Returns:
+            Its owner's wishes within the platform's bounds.
+        """
+        return self._ask("GET", f"/v1/algorithms/{name}/workers", kind=wire.WorkersView)
+
     def repository(self, name: AlgorithmName) -> tuple[str, str, str]:
         """Say how git reaches an algorithm's repository.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -47,9 +48,13 @@ class Reply:
         return self._is_there
 
     def set_result(self, result: Outcome, /) -> None:
-        """Hand it over."""
+        """Hand it over. What goes wrong there is that caller's alone: whoever settles calls has others to settle."""
         self._is_there = True
-        self._take(result)
+        try:
+            self._take(result)
+        except Exception as error:
+            context = {"message": "an outcome could not be handed over", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
 
 @dataclass(slots=True, eq=False)

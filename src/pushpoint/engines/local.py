@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
 from pathlib import Path
 
 from pushpoint.engines import Confinement, Launch, WayOut
@@ -46,6 +47,7 @@ class LocalEngine:
         limits: WorkerLimits | None = None,
         groups: Groups = NO_GROUPS,
         way_out: WayOut | None = None,
+        on_lost: Callable[[str, str], None] = lambda algorithm, reason: None,
     ) -> None:
         """Prepare the folders below `home`; what engines that are no more left in `home/scratch` is removed.
 
@@ -58,6 +60,7 @@ class LocalEngine:
             limits: What each worker may use at most.
             groups: The control groups that keep some of it; by default there are none.
             way_out: Opens proxies for workers that may reach something; without it they reach nothing.
+            on_lost: Told of workers that ended though nobody asked them to: whose, and why.
         """
         home = home.resolve()
         self._runtime = lay_down(home / "runtime")
@@ -68,8 +71,8 @@ class LocalEngine:
             if owner == str(os.getpid()) or not Path("/proc", owner).exists():  # not another's that hands over to us
                 shutil.rmtree(left, ignore_errors=True)
         self._sandbox = sandbox
-        self._limits = limits or WorkerLimits()
-        self._groups, self._way_out = groups, way_out
+        self.limits = limits or WorkerLimits()
+        self._groups, self._way_out, self._on_lost = groups, way_out, on_lost
         self._api_socket = Path(os.path.abspath(api_socket))
         self._loop = loop
         self._pools: set[LocalPool] = set()
@@ -84,7 +87,7 @@ class LocalEngine:
         def make(descriptor: int) -> Start:
             return self._make(launch, descriptor)
 
-        pool = LocalPool(launch, make, self._loop, self._pools.discard)
+        pool = LocalPool(launch, make, self._loop, self._pools.discard, partial(self._on_lost, launch.algorithm))
         self._pools.add(pool)
         self._loop.call_soon_threadsafe(pool.begin)
         return pool
@@ -102,7 +105,7 @@ class LocalEngine:
         name = f"{os.getpid()}-{secrets.token_hex(8)}"
         scratch = self._scratch / name
         scratch.mkdir(mode=0o700)
-        limits = self._limits.lowered(launch.limits)
+        limits = self.limits.lowered(launch.limits)
         code, model = _absolute(launch.code), launch.model and _absolute(launch.model)
         given = model.stat().st_size if model and model.is_file() else 0
         settings = {
@@ -183,11 +186,12 @@ class LocalPool:
         make: Callable[[int], Start],
         loop: asyncio.AbstractEventLoop,
         on_stopped: Callable[[LocalPool], None],
+        on_lost: Callable[[str], None],
     ) -> None:
         self.launch, self._algorithm = launch, launch.algorithm
         self._loop = loop
         self._started: Future[Failure | None] = Future()
-        self._supervisor = Supervisor(make, launch.scaling, self._set_started, loop)
+        self._supervisor = Supervisor(make, launch.scaling, self._set_started, on_lost, loop)
         self._closed = threading.Event()
         self._on_stopped = on_stopped
 
@@ -239,6 +243,11 @@ class LocalPool:
     def load_seconds(self) -> float:
         """What verifying the model, import and load took in the newest worker."""
         return self._supervisor.load_seconds
+
+    @property
+    def lost(self) -> int:
+        """How many workers have ended though nobody asked them to."""
+        return self._supervisor.lost
 
     def begin(self) -> None:
         """Start the workers; the engine calls this, on the loop."""

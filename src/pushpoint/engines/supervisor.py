@@ -53,6 +53,7 @@ class Supervisor:
         last_used: When the latest call began or ended, or the first workers were ready, in seconds of `time.monotonic`.
         at_once: How many calls the newest worker takes at a time.
         load_seconds: What verifying the model, import and load took in the newest worker.
+        lost: How many workers have ended though nobody asked them to.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Supervisor:
         make: Callable[[int], Start],
         scaling: Scaling,
         on_started: Callable[[Failure | None], None],
+        on_lost: Callable[[str], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.scaling = scaling
@@ -69,7 +71,8 @@ class Supervisor:
         self.last_used = time.monotonic()
         self.load_seconds = 0.0
         self._make, self._loop = make, loop
-        self._on_started = on_started
+        self.lost = 0
+        self._on_started, self._on_lost = on_started, on_lost
         self._workers: set[Worker] = set()
         self._waiting: deque[Job] = deque()
         self._glance: asyncio.TimerHandle | None = None
@@ -188,6 +191,8 @@ class Supervisor:
             self._offer(worker)
 
     def _look(self) -> None:
+        # first of all: whatever goes wrong below, calls must not lose their timeouts
+        self._glance = self._loop.call_later(GLANCE_SECONDS, self._look) if self.in_flight else None
         now = self._loop.time()
         for job in self._waiting:
             if now >= job.deadline:
@@ -200,14 +205,13 @@ class Supervisor:
             worker.look(now)
         if self._waiting and now - self._waiting[0].began > PATIENCE_SECONDS:
             self._grow(min(len(self._workers), len(self._waiting)))
-        self._glance = self._loop.call_later(GLANCE_SECONDS, self._look) if self.in_flight else None
 
     def _grow(self, workers: int) -> None:
         now = self._loop.time()
         if now < self._no_growth_before or any(one.state is ReplicaState.STARTING for one in self._workers):
             return
         self._no_growth_before = now + PATIENCE_SECONDS
-        largest = max(worker.memory() for worker in self._workers)
+        largest = max((worker.memory() for worker in self._workers), default=0)
         room = (available_memory() - FREE * machine_memory()) // largest if largest else workers
         self._add(int(min(workers, room, self.scaling.max_replicas - len(self._keepers))))
 
@@ -257,6 +261,9 @@ class Supervisor:
                 await worker.gone(self._again)
                 if worker.state is ReplicaState.STOPPED:
                     return
+                if worker.ending:
+                    self.lost += 1
+                    self._on_lost(worker.ending)
             finally:
                 worker.kill()
                 await worker.gone(self._again)

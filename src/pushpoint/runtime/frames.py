@@ -210,7 +210,8 @@ class _Fields:
         value = self._fields.get(name)
         if not isinstance(value, str):
             raise ProtocolError("`{}` is not a string".format(name))
-        return value
+        # half a surrogate pair is nothing that could be written down or sent on
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
 
     def text_or_none(self, name: str) -> "str | None":
         return None if self._fields.get(name) is None else self.text(name)

@@ -144,8 +144,9 @@ class Builder:
                 running = self._running.get(build.id)
             if running:
                 wait((running,), LOOK)
+            is_over = running is not None and running.done()  # asked before the row is read, which it ends with
             build = builds.find(self._database, algorithm, build.id)
-            if build.state is not BuildState.IN_PROGRESS or (running and running.done()):
+            if build.state is not BuildState.IN_PROGRESS or is_over:
                 return build
             if not running:  # it is our successor's, or was our predecessor's
                 time.sleep(LOOK)
@@ -241,7 +242,8 @@ class Builder:
 
     def _make(self, algorithm: Algorithm, build: Build, say: Callable[[str], None]) -> str:
         # the Node client's suite looks for these first three words
-        say(f"Beginning container customization: commit {build.commit} of {algorithm.name}")
+        what = f"commit {build.commit} of {algorithm.name}"
+        say(f"Beginning container customization: {what} (old words: there is no container)")
         say(f"sandbox: {self._sandbox.description}")
         interpreter = named(algorithm.settings, self._interpreters)
         if interpreter is None:

@@ -222,12 +222,16 @@ def _of_workers(running: Mapping[tuple[str, str], tuple[str, LocalPool]]) -> Ite
     replicas = gauge("replicas", "Workers that can answer.")
     load = gauge("load_seconds", "What verifying the model, import and load took in the newest worker.")
     memory = gauge("worker_memory_bytes", "Resident memory of the workers, where the system tells (/proc).")
+    lost = CounterMetricFamily(
+        "pushpoint_lost_workers", "Workers that ended though nobody asked them to; the log says why.", labels=_RELEASE
+    )
     used = resident()
     for label, (build_id, pool) in running.items():
         in_flight.add_metric(label, pool.in_flight)
         queued.add_metric(label, pool.waiting)
         replicas.add_metric(label, pool.live_replicas)
         load.add_metric(label, pool.load_seconds)
+        lost.add_metric(label, pool.lost)
         if build_id in used:
             memory.add_metric(label, used[build_id])
-    yield from (in_flight, queued, replicas, load, memory)
+    yield from (in_flight, queued, replicas, load, lost, memory)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from pushpoint.engines import Launch
 from pushpoint.engines.local import LocalEngine, LocalPool
 from pushpoint.environments import interpreter
 from pushpoint.errors import Error, RolloutFailed, Unavailable
+from pushpoint.limits import WorkerLimits
 from pushpoint.names import data_path
 from pushpoint.reach import Reach
 from pushpoint.records import EVERYDAY, Actor, Algorithm, Build
@@ -45,6 +46,11 @@ RESTORED = 20
 wait."""
 
 log = structlog.get_logger()
+
+
+def note_lost(algorithm: str, reason: str) -> None:
+    """Write into the log that a worker ended though nobody had asked it to."""
+    log.warning("a worker ended", algorithm=algorithm, reason=reason)
 
 
 class Pools:
@@ -275,9 +281,18 @@ class Pools:
             variables=secrets.opened(self._database, self._vault, algorithm),
             owner_token=token,
             reach=reaching.asked(algorithm.settings).within(self._bound),
-            limits=asked if isinstance(asked := algorithm.settings.get("limits"), dict) else {},
+            limits=_limits(algorithm),
             scaling=self._scaling_of(algorithm),
         )
+
+    def bounds(self, algorithm: Algorithm) -> tuple[WorkerLimits, Scaling, Reach]:
+        """Say what an algorithm's owner gets of what they asked for.
+
+        Returns:
+            What each worker may use, how many there may be, and what they may reach.
+        """
+        limits = self._engine.limits.lowered(_limits(algorithm))
+        return limits, self._scaling_of(algorithm), reaching.asked(algorithm.settings).within(self._bound)
 
     def rescale(self, algorithm: Algorithm) -> None:
         """Let an algorithm's pools have as many workers as its owner now asks for; those that run go on."""
@@ -319,3 +334,8 @@ class Pools:
 
     def _owner_token(self, algorithm: Algorithm) -> str:
         return self._tokens.issue(self._owner(algorithm), algorithm)
+
+
+def _limits(algorithm: Algorithm) -> Mapping[str, object]:
+    asked = algorithm.settings.get("limits")
+    return asked if isinstance(asked, dict) else {}

@@ -57,6 +57,7 @@ ROUTES = [
     algorithms.create,
     algorithms.show,
     algorithms.update,
+    algorithms.workers,
     algorithms.remove,
     sources.show,
     sources.put,

@@ -14,7 +14,7 @@ from pushpoint.errors import Conflict, InvalidRequest, NotFound, RolloutFailed
 from pushpoint.interpreters import named
 from pushpoint.names import AlgorithmName, RepositoryUrl, check_name, repository_url
 from pushpoint.records import Actor, Algorithm
-from pushpoint.registry import algorithms, builds, releases, repositories, sources
+from pushpoint.registry import algorithms, builds, deployments, releases, repositories, sources
 from pushpoint.serving import Services, reaching
 from pushpoint.web.errors import NoSuchAlgorithm
 
@@ -164,6 +164,23 @@ def update(
     if changed.settings.get("scaling") != algorithm.settings.get("scaling"):
         services.pools.rescale(changed)
     return _shown(services, actor, changed)
+
+
+@get(f"{ROOT}/workers", opt={"scope": "view"}, sync_to_thread=True)
+def workers(services: Services, actor: Actor, owner: str, name: str) -> wire.WorkersView:
+    """Show what holds for the workers of an algorithm, and how many there are of its live release."""
+    algorithm = seen(services, actor, owner, name, own=True)
+    limits, scaling, reach = services.pools.bounds(algorithm)
+    live = deployments.live(services.database, algorithm)
+    pool = services.pools.running(live.release.build) if live else None
+    return wire.WorkersView(
+        limits=limits,
+        scaling=scaling,
+        allow=[*(["public"] if reach.public else []), *map(str, reach.places)],
+        replicas=pool.live_replicas if pool else 0,
+        calls_in_flight=pool.in_flight if pool else 0,
+        calls_queued=pool.waiting if pool else 0,
+    )
 
 
 @delete(ROOT, opt={"scope": "manage"}, sync_to_thread=True, status_code=204)

@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import lru_cache, partial
 from typing import cast
 from uuid import UUID
@@ -39,6 +40,8 @@ _TYPES = {
     "application/text": "text",
     "application/octet-stream": "binary",
 }
+SILENCE = 30.0
+"""Seconds without a byte, after which the rest of an input is not waited for."""
 OUTPUTS = ("default", "raw", "void")
 """The result with what is told of it, the bare result, and none."""
 _CHARSET = re.compile(r"""\bcharset\s*=\s*"?([^\s";]+)""")
@@ -76,36 +79,43 @@ def application(services: Services) -> ASGIApp:
             await raw.refuse(send, 415, why, **{"accept-encoding": "identity"})
             return
         timeout, output = timeout_of(options), output_of(options)
-        largest = services.limits.input
-        body = await _body(receive, largest)
-        if body is None:
-            await raw.refuse(send, 413, f"the input is over {largest} bytes; put it in a data:// file")
-            return
-        request = read(kind, body, options, raw.header(scope, b"traceparent") or "")
+        with ExitStack() as held:
+            held.enter_context(services.limits.slot(actor))  # before the input is read, which takes memory
+            largest = services.limits.input
+            try:
+                body = await _body(receive, largest)
+            except TimeoutError:
+                why = f"no more of the input came for {SILENCE:g} seconds; send it again"
+                await raw.refuse(send, 408, why, connection="close")
+                return
+            if body is None:
+                await raw.refuse(send, 413, f"the input is over {largest} bytes; put it in a data:// file")
+                return
+            request = read(kind, body, options, raw.header(scope, b"traceparent") or "")
 
-        async def answered(stream: Stream | None = None) -> tuple[Outcome, Target]:
-            began = time.perf_counter()
-            outcome, target = await serving.call(
-                services, actor, asked, request, timeout=timeout, request_id=request_id, stream=stream
-            )
-            seconds = time.perf_counter() - began
-            outcome = outcomes.noted(services, actor, target, request, outcome, seconds=seconds, request_id=request_id)
-            return outcome, target
+            async def answered(stream: Stream | None = None) -> tuple[Outcome, Target]:
+                began = time.perf_counter()
+                outcome, target = await serving.call(
+                    services, actor, asked, request, timeout=timeout, request_id=request_id, stream=stream
+                )
+                seconds = time.perf_counter() - began
+                outcome = outcomes.noted(
+                    services, actor, target, request, outcome, seconds=seconds, request_id=request_id
+                )
+                return outcome, target
 
-        if output == "void":
-            target = services.lookups.target(actor, asked)  # what cannot be called is refused now, and what is too much
-            place = services.limits.take(actor)
-            task = asyncio.create_task(answered())
-            running.add(task)
-            task.add_done_callback(lambda _: services.limits.leave(place))
-            task.add_done_callback(_over)
-            task.add_done_callback(running.discard)
-            # "void", not true: the Java client's suite compares it
-            headers = {**outcomes.JSON, **target.lineage, "x-request-id": request_id}
-            await raw.answer(send, 200, headers, wire.encode({"async": "void", "request_id": request_id}))
-            return
-        with services.limits.slot(actor):
-            if form := items.form(raw.header(scope, b"accept") or ""):
+            if output == "void":
+                target = services.lookups.target(actor, asked)  # what cannot be called is refused now
+                place = held.pop_all()
+                task = asyncio.create_task(answered())
+                running.add(task)
+                task.add_done_callback(lambda _: place.close())
+                task.add_done_callback(_over)
+                task.add_done_callback(running.discard)
+                # "void", not true: the Java client's suite compares it
+                headers = {**outcomes.JSON, **target.lineage, "x-request-id": request_id}
+                await raw.answer(send, 200, headers, wire.encode({"async": "void", "request_id": request_id}))
+            elif form := items.form(raw.header(scope, b"accept") or ""):
                 await items.answer(
                     scope,
                     receive,
@@ -116,10 +126,10 @@ def application(services: Services) -> ASGIApp:
                     largest=services.limits.output,
                     shown=partial(outcomes.shown, actor),
                 )
-                return
-            outcome, target = await answered()
-        response = outcomes.response(actor, target, outcome, request_id=request_id, is_raw=output == "raw")
-        await protocol.answer(scope, send, *response)
+            else:
+                outcome, target = await answered()
+                response = outcomes.response(actor, target, outcome, request_id=request_id, is_raw=output == "raw")
+                await protocol.answer(scope, send, *response)
 
     return raw.guarded(call)
 
@@ -149,12 +159,14 @@ def _over(task: asyncio.Task[object]) -> None:
 
 
 async def _body(receive: Receive, largest: int) -> bytes | None:
-    parts, size = [], 0
-    async for part in raw.chunks(receive):
-        size += len(part)
-        if size > largest:
-            return None
-        parts.append(part)
+    parts, size, loop = [], 0, asyncio.get_running_loop()
+    async with asyncio.timeout(SILENCE) as limit:
+        async for part in raw.chunks(receive):
+            limit.reschedule(loop.time() + SILENCE)
+            size += len(part)
+            if size > largest:
+                return None
+            parts.append(part)
     return b"".join(parts)
 
 

@@ -10,12 +10,14 @@ import msgspec
 
 from pushpoint import manifest as manifests
 from pushpoint.lifecycle import BuildState, DeploymentState
+from pushpoint.limits import WorkerLimits
 from pushpoint.records import (
     Deployment,
     Publisher,
     Release,
     Upload,
 )
+from pushpoint.scaling import Scaling
 from pushpoint.wire.codec import T
 
 
@@ -171,6 +173,27 @@ class SourceStatus:
     scm_connection_status: str
     message: str = ""
     repository_webhook_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkersView:
+    """What holds for the workers of an algorithm, its owner's wishes within the platform's bounds; sizes are bytes.
+
+    Attributes:
+        limits: What each may use.
+        scaling: How many there may be.
+        allow: Hosts that they may reach.
+        replicas: How many of the live release can answer now.
+        calls_in_flight: Calls of the live release that are not answered yet.
+        calls_queued: Those of them that no worker has.
+    """
+
+    limits: WorkerLimits
+    scaling: Scaling
+    allow: list[str]
+    replicas: int = 0
+    calls_in_flight: int = 0
+    calls_queued: int = 0
 
 
 class Ignored(TypedDict):
