@@ -5,7 +5,7 @@ The words on the wire are `wire`'s affair; nothing here knows JSON.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,6 +20,30 @@ EVERYDAY = frozenset({"call", "data", "manage", *IMPLIED.values()})
 """What a key may do: call algorithms; read data, or write it too; see builds and releases, or change them and push."""
 SCOPES = EVERYDAY | {"admin"}
 """`admin` is for accounts and the platform's numbers, and for nothing else."""
+
+
+def lacking(scopes: Iterable[str], owner: str) -> str:
+    """Say that a key lacks scopes, for people to read.
+
+    Args:
+        scopes: Any of these would do.
+        owner: The account whose key it is.
+
+    Returns:
+        A sentence with what to do.
+
+    Example:
+        >>> lacking(["call", "view"], "ann")
+        "this key lacks the scope `call` or `view`; use a key of ann's that has it"
+    """
+    wanted = list(scopes)
+    if wanted == ["admin"]:
+        return "this takes an admin key, such as the one that the platform keeps in HOME/admin-key; use that"
+    return (
+        f"this key lacks the scope {' or '.join(f'`{scope}`' for scope in wanted)}; use a key of {owner}'s that has it"
+    )
+
+
 ANY_ALGORITHM = "algo://*"
 
 

@@ -129,7 +129,10 @@ def test_what_goes_wrong_in_a_call_arrives_as_a_message(ask: Ask, package: Path,
     assert "algo://ann/missing not found" in missing["thrown"]
     for stranger in driven(package, front, "sim" + "x" * 25):
         refused = stranger("pipe", algo="ann/echo", input="x")
-        assert (refused["status"], refused["thrown"]) == (401, "authorization required")
+        assert (refused["status"], refused["thrown"]) == (
+            401,
+            "authorization required: this key is not valid; use one that is",
+        )
 
 
 @reaches(

@@ -38,6 +38,7 @@ def ask(method, path, body=None):
     return answer.status
 
 def apply(input):
+    gc.unfreeze()  # or what was there before the first call would not be among them
     (token,) = [one.token for one in gc.get_objects() if type(one).__name__ == "Forwarder"]
     assert ask("PUT", "/v1/data/ann/told/" + input, token) == 200
     seen, began = [], time.monotonic()

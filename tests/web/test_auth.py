@@ -74,6 +74,28 @@ def test_an_odd_authorization_is_no_key_and_no_bug(tenants: Tenants, header: str
     assert ask(tenants.platform, "POST", "/v1/algo/ann/secret", b"x", key=header.encode("latin-1")).status == 401  # type: ignore[arg-type]
 
 
+def test_a_wrong_key_is_told_from_none_and_from_one_for_something_else(tenants: Tenants) -> None:
+    platform = tenants.platform
+    for path in ("/v1/account", "/v1/data/", "/v1/algo/ann/secret", "/metrics"):
+        method = "POST" if "algo" in path else "GET"
+        none, wrong = ask(platform, method, path, key=None), ask(platform, method, path, key="simX")
+        assert (none.status, none.message) == (401, "authorization required")
+        assert (wrong.status, wrong.message) == (401, "authorization required: this key is not valid; use one that is")
+        assert none.headers["www-authenticate"] == 'Simple realm="pushpoint", Bearer realm="pushpoint"'
+    git = ask(platform, "GET", "/git/ann/secret.git/info/refs?service=git-upload-pack", key=None)
+    assert git.headers["www-authenticate"] == 'Basic realm="pushpoint"', "git knows no other"
+    metrics = ask(platform, "GET", "/metrics")
+    said = "this takes an admin key, such as the one that the platform keeps in HOME/admin-key; use that"
+    assert (metrics.status, metrics.message) == (403, said)
+    said = "this key lacks the scope `call` or `view`; use a key of ann's that has it"
+    assert (
+        ask(
+            platform, "GET", ALGORITHM.format(owner="ann", name="secret"), key=issue_key(platform, "ann", "data")
+        ).message
+        == said
+    )
+
+
 def test_of_two_authorizations_all_routes_take_the_same(tenants: Tenants) -> None:
     key = tenants.platform.key
     for first, last, status in (("wrong", key, b"200"), (key, "wrong", b"401")):
@@ -106,6 +128,7 @@ def ask(method, path, body=None):
     return [answer.status, answer.read().decode()]
 
 def apply(input):
+    gc.unfreeze()  # or what was there before the first call would not be among them
     tokens = [one.token for one in gc.get_objects() if type(one).__name__ == "Forwarder"]
     return {
         "tokens": tokens,

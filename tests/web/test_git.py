@@ -387,7 +387,7 @@ def test_a_key_that_may_only_look_fetches_and_does_not_push(git: Git, tmp_path: 
         headers = {"authorization": issue_key(git.platform, "ann", "view")}
         answer = ask(git.platform, "GET", f"/git/ann/looked_at.git/info/refs?{query}", headers=headers)
         assert answer.status == 403, query
-        assert answer.message == "this key may not manage; ask ann for one that may"
+        assert answer.message == "this key lacks the scope `manage`; use a key of ann's that has it"
     assert git.head("ann/looked_at") == before
 
 

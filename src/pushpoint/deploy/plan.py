@@ -22,6 +22,7 @@ from pushpoint.digests import Digest, describe
 from pushpoint.errors import ConfigError, ModelMissing, NotebookMissing, Refused, RolloutFailed, Superseded
 from pushpoint.manifest import Source
 from pushpoint.names import AlgorithmName, algorithm_name, data_path
+from pushpoint.records import lacking
 from pushpoint.report import Report
 from pushpoint.wire import DeploymentView
 
@@ -200,7 +201,7 @@ def make_plan(
     name = algorithm_name(config.algorithm, owner=account.name if account else NOBODY)
     needed = {"data", "manage"} if pushes else {"view"}
     if account and (missing := needed - set(account.scopes)):
-        raise Refused(f"this key may not {' or '.join(sorted(missing))}; ask {account.name} for one that may")
+        raise Refused(lacking(sorted(missing)[:1], account.name))
     if account and name.owner not in {account.name, *account.organizations}:
         raise Refused(f"this key is {account.name}'s, and {name} is {name.owner}'s; use {name.owner}'s key")
     inference = _inference(config, directory, name)

@@ -12,7 +12,7 @@ from pushpoint.runtime.messages import Call, Failure, Outcome
 
 UNAVAILABLE = "Unavailable"
 """The type of a failure that is the platform's own affair, and over soon. No algorithm may say it of itself."""
-STOPPED = Failure(UNAVAILABLE, "its worker was stopped before this call was answered; call again")
+STOPPED = Failure(UNAVAILABLE, "its worker was stopped before this call was answered; call again if it may run twice")
 
 
 class Waiting(Protocol):

@@ -56,6 +56,8 @@ _OF_ACCOUNTS: dict[tuple[str, type[errors.Error]], int] = {
 }
 """What the old platform told apart by more than the class."""
 
+CHALLENGE = 'Simple realm="pushpoint", Bearer realm="pushpoint"'
+"""How to say who is asking. A browser that hears of Basic would ask for a password."""
 _UNFIT = {404: "NotFound", 412: "Conflict"}
 """What is nearest to statuses that no error of ours has; to all others it is `InvalidRequest`."""
 
@@ -130,7 +132,7 @@ def envelope(error: errors.Error, path: str = "", **more: object) -> tuple[int, 
     kind, found = type(error).__name__, str(uuid4())
     headers = {"content-type": "application/json", "x-request-id": found}
     if status == 401:
-        headers["www-authenticate"] = 'Basic realm="pushpoint"'
+        headers["www-authenticate"] = CHALLENGE
     if isinstance(error, errors.Unavailable) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after)))
     told = cast("Told", {"id": found, "code": code, "message": str(error), "error_type": kind} | more)

@@ -22,7 +22,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Send
 from pushpoint import git, packets
 from pushpoint.errors import InvalidName, InvalidRequest, NotFound, Refused
 from pushpoint.names import AlgorithmName, decode_path
-from pushpoint.records import Actor, Algorithm
+from pushpoint.records import Actor, Algorithm, lacking
 from pushpoint.registry import algorithms, releases, repositories, sources
 from pushpoint.serving import Services
 from pushpoint.web import guards, raw
@@ -39,6 +39,8 @@ _PATH = re.compile(
 _PUSH, _FETCH = "git-receive-pack", "git-upload-pack"
 _REF = re.compile(rb"refs/(heads|tags)/.+")
 _PIECE = 1 << 16
+_CHALLENGE = 'Basic realm="pushpoint"'
+"""Git knows no other scheme."""
 
 
 def application(services: Services) -> ASGIApp:
@@ -64,7 +66,7 @@ def application(services: Services) -> ASGIApp:
             return
         may = "manage" if service == _PUSH else "view"
         if may not in actor.scopes:
-            raise Refused(f"this key may not {may}; ask {actor.account.name} for one that may")
+            raise Refused(lacking([may], actor.account.name))
         which = AlgorithmName(owner, name)
         algorithm, repository = await asyncio.to_thread(_find, services, actor, which, selector)
         if service not in {_PUSH, _FETCH}:
@@ -109,7 +111,7 @@ def application(services: Services) -> ASGIApp:
 
             await _run(repository, variables, first, body, send, pushed if resource == _PUSH else None)
 
-    return raw.guarded(serve)
+    return raw.guarded(serve, challenge=_CHALLENGE)
 
 
 def _find(services: Services, actor: Actor, name: AlgorithmName, selector: str | None) -> tuple[Algorithm, Path]:

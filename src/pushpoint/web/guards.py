@@ -21,7 +21,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from pushpoint.errors import Refused, Unauthenticated
 from pushpoint.names import is_key
-from pushpoint.records import SCOPES, Actor
+from pushpoint.records import SCOPES, Actor, lacking
 from pushpoint.serving import Services
 from pushpoint.web import raw
 
@@ -83,13 +83,14 @@ def identify(
     if found is None and passwords and name and key and not is_key(key):
         found = services.identities.of_password(name, key)
     if found is None:
-        raise Unauthenticated("authorization required")
+        wrong = ": this key is not valid; use one that is" if key else ""
+        raise Unauthenticated(f"authorization required{wrong}")
     if found.limit and not deploys:
         raise Refused(
             f"this key may do no more than deploy algo://{found.limit.algorithm}; use a key of {found.account.name}'s"
         )
     if scopes and found.scopes.isdisjoint(scopes):
-        raise Refused(f"this key may not {' or '.join(scopes)}; ask {found.account.name} for one that may")
+        raise Refused(lacking(scopes, found.account.name))
     if whole and not found.may_touch_all and "admin" not in found.scopes:
         raise Refused(f"this key is for some algorithms alone; use a key of {found.account.name}'s without patterns")
     if (asked := _identified.get()) is not None:

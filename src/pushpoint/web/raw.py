@@ -10,7 +10,7 @@ import structlog
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from pushpoint.errors import Error, Unavailable
-from pushpoint.web.errors import bug, envelope, unfit
+from pushpoint.web.errors import CHALLENGE, bug, envelope, unfit
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -104,8 +104,12 @@ async def refuse(send: Send, status: int, message: str, **headers: str) -> None:
     await answer(send, status, {**told, **headers}, body)
 
 
-def guarded(application: ASGIApp) -> ASGIApp:
+def guarded(application: ASGIApp, challenge: str = CHALLENGE) -> ASGIApp:
     """Answer the errors of a raw application as the management routes do.
+
+    Args:
+        application: It.
+        challenge: How its clients may say who they are.
 
     Returns:
         The application; a client that went away is no error.
@@ -126,7 +130,10 @@ def guarded(application: ASGIApp) -> ASGIApp:
         except Exception as error:
             if started:  # too late for an answer: break it off, so that nobody takes it for whole
                 raise
-            await answer(send, *wrong(error))
+            status, headers, body = wrong(error)
+            if status == 401:
+                headers["www-authenticate"] = challenge
+            await answer(send, status, headers, body)
 
     return outer
 
