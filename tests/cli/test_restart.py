@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -30,11 +31,30 @@ def apply(input):
     time.sleep(3 if input == "slow" else 0)
     return [input, "{version}"]
 """
+LEFT = """
+import ctypes, os, signal, sys, time
+from pushpoint.cli import stand_in
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+if not os.fork():
+    platform = os.fork()
+    if not platform:
+        time.sleep(30)
+        os._exit(0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with open(sys.argv[1], "w") as lock:
+        lock.write(str(platform))
+    print("ready", flush=True)
+    time.sleep(0.5)
+    os._exit(0)
+os.execv(sys.executable, [sys.executable, "-I", "-S", stand_in.__file__, sys.argv[1]])
+"""
+"""A process that stands in, with one that leaves and hears nothing any more, and the platform below it."""
 PATH = "/v1/algo/ann/turns"
 IMPATIENT = """
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from pushpoint.cli import handover, main, opening
 
@@ -44,6 +64,15 @@ def open_platform(home, *rest):
         eval(how.read_text())
     return opened(home, *rest)
 
+def slowly(*arguments, **named):
+    Path(home, "leaving").write_text(str(os.getpid()))
+    time.sleep(1)
+    leave(*arguments, **named)
+
+home = sys.argv[sys.argv.index("--home") + 1]
+leave = handover.leave
+if Path(home, "slowly").exists():
+    handover.leave = slowly
 handover.HEAD = handover.UNREAD = 1.5
 handover.SILENCE = 4
 handover_under_way = handover.VARIABLE in os.environ
@@ -270,3 +299,35 @@ def test_a_successor_that_is_stuck_or_broken_is_ended_and_everybody_told(
     logged = json.loads(log.read_text().splitlines()[-1])
     assert ("ZeroDivisionError" in logged.get("exception", "")) == ("ZeroDivisionError" in why)
     assert ask(impatient, "GET", "/v1/algorithms/ann/none", headers=JSON).status == 404
+
+
+def test_a_signal_that_comes_while_a_process_leaves_reaches_the_platform(impatient: Platform, tmp_path: Path) -> None:
+    lock, leaving = impatient.home / "lock", impatient.home / "leaving"
+
+    def restart() -> str:
+        before = lock.read_text().strip()
+        assert pushpoint("restart", "--home", str(impatient.home), directory=tmp_path, platform=impatient).code == 0
+        return before
+
+    if lock.read_text().strip() == str(impatient.process.pid):
+        restart()
+    wait_for_the_stand_in(impatient)
+    (impatient.home / "slowly").touch()
+    deadline = time.monotonic() + 20
+    while not leaving.exists():  # the one in the middle, which is one more when this one was started before `slowly`
+        assert time.monotonic() < deadline
+        before = restart()
+        while Path(f"/proc/{before}").exists() and not leaving.exists():
+            time.sleep(0.02)
+    impatient.process.send_signal(signal.SIGTERM)
+    assert impatient.process.wait(10) == 0
+
+
+def test_a_signal_that_nobody_passed_on_is_sent_again(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LEFT, str(tmp_path / "lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(0.2)  # until it is the program that stands in
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 128 + signal.SIGTERM

@@ -355,10 +355,24 @@ class Restarts:
         self._control = await asyncio.start_unix_server(self._asked, sock=control)
         if self._before:
             self._adopting = asyncio.create_task(self._adopt(self._before))
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._stop, signal.SIGTERM)
-        loop.add_signal_handler(signal.SIGINT, self._stop, signal.SIGINT)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        self._loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            signal.signal(number, self._signalled)
+
+    def _signalled(self, number: int, _: object) -> None:
+        # not by the loop alone: what reaches a process whose loop has made its last round would be lost
+        if self.successor:
+            self.successor.pass_on(number)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._heed, number)
+
+    def _heed(self, number: int) -> None:
+        if number != signal.SIGHUP:
+            self._stop(number)
+        elif self._had_terminal and not os.isatty(0):  # it was closed, and whoever started this there is gone
+            self._stop(signal.SIGTERM)
+        elif self.successor is None:
+            self._begun()
 
     def _stop(self, number: int) -> None:
         if self._restart:
@@ -389,14 +403,6 @@ class Restarts:
     @property
     def _is_unused(self) -> bool:
         return self._services.limits.are_unused and not self._outer.server_state.tasks
-
-    def _hang_up(self) -> None:
-        if self._had_terminal and not os.isatty(0):  # it was closed, and whoever started this there is gone
-            self._stop(signal.SIGTERM)
-        elif self.successor:
-            self.successor.pass_on(signal.SIGHUP)
-        else:
-            self._begun()
 
     async def _asked(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         restart, told = self._begun(), ""
@@ -535,11 +541,6 @@ def _is_alive(process: int) -> bool:
         return Path("/proc", str(process)).exists()
 
 
-def hold_signals() -> None:
-    """Let signals wait, for who comes next in this process: `end` or the program that stands in."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-
-
 def leave(successor: Successor, lock: Path, *, is_first: bool) -> NoReturn:
     """End this process, the platform being another one; or go on as a small program, until that one ends.
 
@@ -550,8 +551,12 @@ def leave(successor: Successor, lock: Path, *, is_first: bool) -> NoReturn:
         lock: File that says which process is the platform.
         is_first: Whether this is the process that the platform was started as.
     """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # they wait for the program that stands in
     if not is_first:
-        os._exit(0 if _is_alive(int(lock.read_text())) else 128 - min(successor.process.wait(), 0))
+        for number in signal.sigpending().intersection(_SIGNALS):
+            successor.pass_on(number)
+        code = 0 if _is_alive(int(lock.read_text())) else successor.process.wait()
+        os._exit(128 - code if code < 0 else code)
     if Path(stand_in.__file__).exists():  # who upgrades may have removed it
         with contextlib.suppress(OSError):
             arguments = [sys.executable, "-I", "-S", stand_in.__file__, str(lock)]

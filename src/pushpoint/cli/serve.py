@@ -277,7 +277,6 @@ async def _serve(
             typer.echo(f"ready at {outside.url}")
         gc.freeze()  # what is there now stays; else each look for garbage would go through all of it, in some 60 ms
         await asyncio.gather(*serving)
-        handover.hold_signals()
         return restarts.successor
     finally:
         sweeper.close()
