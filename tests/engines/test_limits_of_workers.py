@@ -104,15 +104,15 @@ def neighbourhood(
                 (["hide", 300 * MIB], "its 200 MiB of memory"),
             ]
         ),
-        (WITH, ["bomb", True], "did not answer within 1 seconds"),  # no more are started
+        (WITH, ["bomb", True], "did not answer within 1 s"),  # no more are started
         (WITHOUT, ["bomb", os.getuid() != 0], ""),  # so with RLIMIT_NPROC, which is not for root; it is looked at
         (WITHOUT, ["fill", 60], "its 40 MiB of scratch"),
         (WITHOUT, ["fill unseen", 60], "its 40 MiB of scratch"),
-        (WITHOUT, ["spin in C"], "did not answer within 1 seconds"),
+        (WITHOUT, ["spin in C"], "did not answer within 1 s"),
         (WITHOUT, ["die"], "SIGKILL"),
         (WITHOUT, ["garbage"], "broke the protocol"),
         (WITHOUT, ["flood the socket"], "broke the protocol"),
-        (WITHOUT, ["drop everything"], "did not answer within 1 seconds"),
+        (WITHOUT, ["drop everything"], "did not answer within 1 s"),
     ],
     indirect=["neighbourhood"],
     scope="module",

@@ -286,7 +286,7 @@ def test_an_environment_without_an_interpreter_is_a_failed_rollout(platform: Pla
 
 def test_a_start_that_takes_too_long_is_a_failed_rollout(platform: Platform) -> None:
     pool = platform.engine.start(platform.launch("hangs", module="hangs_in_load"))
-    with pytest.raises(RolloutFailed, match=r"not ready within 0.5 seconds"):
+    with pytest.raises(RolloutFailed, match=r"not ready within 0.5 s"):
         pool.ready(0.5)
     started = time.monotonic()
     pool.close()

@@ -139,7 +139,7 @@ def test_a_stream_whose_time_is_over_is_closed_and_its_worker_stays(platform: Pl
     items, end = platform.run(read(pool, {"count": 10**9, "pause": 0.001}, timeout=0.7))
     assert items
     assert isinstance(end, Failure)
-    assert end.error_type == "TimeoutError"
+    assert (end.error_type, end.message) == ("TimeoutError", "the algorithm was not done within 0.7 s")
     assert len(platform.answer(pool, "closed")) == 1
 
 

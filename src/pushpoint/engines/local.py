@@ -267,7 +267,7 @@ class LocalPool:
             failure = self._started.result(timeout)
         except FutureTimeout:
             raise RolloutFailed(
-                f"{self._algorithm} was not ready within {timeout:g} seconds; make its import and load() faster"
+                f"{self._algorithm} was not ready within {timeout:g} s; make its import and load() faster"
             ) from None
         if failure is not None:
             raise RolloutFailed(f"{failure.error_type}: {failure.message}", failure=failure)
@@ -281,7 +281,7 @@ class LocalPool:
         started = asyncio.wrap_future(self._started)
         done, _ = await asyncio.wait((asyncio.ensure_future(asyncio.shield(started)),), timeout=timeout)
         if not done:
-            return Failure("TimeoutError", f"{self._algorithm} was not ready within {timeout:g} seconds", "", timeout)
+            return Failure("TimeoutError", f"{self._algorithm} was not ready within {timeout:g} s", "", timeout)
         return started.result()
 
     async def call(self, call: Call, timeout: float, stream: Stream | None = None) -> Outcome:

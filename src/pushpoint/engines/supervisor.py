@@ -196,9 +196,7 @@ class Supervisor:
         now = self._loop.time()
         for job in self._waiting:
             if now >= job.deadline:
-                job.settle(
-                    Failure("TimeoutError", f"no replica was free within {job.timeout:g} seconds", "", job.timeout)
-                )
+                job.settle(Failure("TimeoutError", f"no replica was free within {job.timeout:g} s", "", job.timeout))
         while self._waiting and self._waiting[0].outcome.done():
             self._waiting.popleft()
         for worker in list(self._workers):
@@ -244,7 +242,7 @@ class Supervisor:
                 try:
                     ready = await asyncio.wait_for(worker.start(self._make), START_SECONDS)
                 except TimeoutError:
-                    ready = Ready(START_SECONDS, Failure("LoadingError", f"not ready within {START_SECONDS:g} seconds"))
+                    ready = Ready(START_SECONDS, Failure("LoadingError", f"not ready within {START_SECONDS:g} s"))
                 self.load_seconds = ready.seconds
                 if ready.failure is None:
                     self.failure, self.at_once = None, ready.at_once

@@ -247,7 +247,7 @@ class Worker(asyncio.Protocol):
         least = LEAST_BATCH_SECONDS if self._at_once > 1 else LEAST_SECONDS
         grace = least if oldest and oldest.stream else 0.0  # it was told to stop
         if oldest and now >= oldest.deadline + grace and now - self._turn >= least:
-            late = f"the algorithm did not answer within {oldest.timeout:g} seconds"
+            late = f"the algorithm did not answer within {oldest.timeout:g} s"
             if self._at_once > 1:  # this is read by the callers of the others
                 late = f"it answered no call for {now - self._turn:.0f} seconds, and one of them had run out of time"
             self.kill(late)
@@ -475,7 +475,8 @@ class Worker(asyncio.Protocol):
 
 
 def _too_late(job: Job) -> Failure:
-    return Failure("TimeoutError", f"the algorithm did not answer within {job.timeout:g} seconds", "", job.timeout)
+    what = "was not done" if job.stream else "did not answer"  # items may have come
+    return Failure("TimeoutError", f"the algorithm {what} within {job.timeout:g} s", "", job.timeout)
 
 
 def _remove(folder: Path) -> None:
