@@ -27,7 +27,7 @@ async def asynchronous(input: Any) -> Any:
 @pytest.mark.parametrize(
     "function",
     [len, dict, itemgetter(0), str.upper, Called(), with_more, asynchronous, partial(max, 1), lambda *all: all],
-    ids=repr,
+    ids=lambda one: type(one).__name__,
 )
 def test_whatever_takes_one_argument_may_be_an_apply(function: Any) -> None:
     check(function, "apply", "the input")
