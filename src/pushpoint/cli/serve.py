@@ -234,7 +234,7 @@ async def _serve(
         class Server(uvicorn.Server):
             @contextlib.contextmanager
             def capture_signals(self) -> Iterator[None]:
-                yield  # the loop's handlers below stop both servers
+                yield  # those of `Restarts` stop both servers
 
             async def on_tick(self, counter: int) -> bool:  # ten times a second
                 if counter % 10 == 0:
