@@ -293,6 +293,7 @@ def _table(found: Found, limits: Limits, absent: Mapping[str, str]) -> list[str]
         rates = "".join(f"{_short(rate):>9}{'':>7}" for rate in (limit["rate"], *limit["batches"].values()))
         rest = f"{limit['p50']:>8.3f} ms{'':>22}{limit['memory'] / 1e6:>6.0f} MB{limit['loaded']:>7.1f} s"
         lines.append(f"{'in process; batches of 8, 64':<28}{rates}{rest}")
+        lines.append(f"{'in process, 1 ms in between':<28}{'':>{16 * len(CONNECTIONS)}}{limit['paced']:>8.3f} ms")
         for title, one in each.items():
             for connections, point in one.points.items():
                 if point.errors:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -30,12 +31,55 @@ def apply(input):
     time.sleep(3 if input == "slow" else 0)
     return [input, "{version}"]
 """
+LEFT = """
+import ctypes, os, signal, sys, time
+from pushpoint.cli import stand_in
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+if not os.fork():
+    platform = os.fork()
+    if not platform:
+        time.sleep(30)
+        os._exit(0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with open(sys.argv[1], "w") as lock:
+        lock.write(str(platform))
+    print("ready", flush=True)
+    time.sleep(0.5)
+    os._exit(0)
+os.execv(sys.executable, [sys.executable, "-I", "-S", stand_in.__file__, sys.argv[1]])
+"""
+"""A process that stands in, with one that leaves and hears nothing any more, and the platform below it."""
 PATH = "/v1/algo/ann/turns"
 IMPATIENT = """
-from pushpoint.cli import handover, main
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from pushpoint.cli import handover, main, opening
+
+def open_platform(home, *rest):
+    how = Path(home, "how")
+    if handover_under_way and how.exists():
+        eval(how.read_text())
+    return opened(home, *rest)
+
+def slowly(*arguments, **named):
+    Path(home, "leaving").write_text(str(os.getpid()))
+    time.sleep(1)
+    leave(*arguments, **named)
+
+home = sys.argv[sys.argv.index("--home") + 1]
+leave = handover.leave
+if Path(home, "slowly").exists():
+    handover.leave = slowly
 handover.HEAD = handover.UNREAD = 1.5
+handover.SILENCE = 4
+handover_under_way = handover.VARIABLE in os.environ
+opened, opening.open_platform = opening.open_platform, open_platform
 main()
 """
+"""A platform with less patience, of which a successor does what is written in the home."""
 UNDER_WAY = {"starting", "verifying"}
 
 
@@ -139,11 +183,10 @@ def test_no_call_fails_and_none_is_answered_by_what_was_live_before(platform: Pl
         halves.sendall(head.encode() + body[:3])
         time.sleep(0.3)
         switches.append(switch(platform, "0.1.0", "meanwhile"))
-        said = restarting.communicate()[1]
-        answering = (platform.home / "lock").read_text().strip()
-        assert (
-            f"process {answering} answers now; process {platform.process.pid}, as which it was started, stays" in said
-        )
+        said = " ".join(restarting.communicate()[1].split())
+        assert "workers load; those of 0 of" in said
+        platform_now = (platform.home / "lock").read_text().strip()
+        assert f"restarted: process {platform_now} answers now; signals still go to {platform.process.pid}" in said
         halves.sendall(body[3:])
         assert b'["halves","0.1.0"]' in halves.recv(4096)
         calling.join()
@@ -156,10 +199,12 @@ def test_no_call_fails_and_none_is_answered_by_what_was_live_before(platform: Pl
     for done, following in pairwise([*switches, Switch(time.monotonic(), 0, "")]):
         assert {one.version for one in seen if done.live < one.sent < following.began} <= {done.version}
     assert slow == [["slow", "0.2.0"]]
+    errors = (platform.home / "stderr.log").read_text()
+    assert (
+        f"handed over: process {platform_now} answers now; {platform.process.pid} finishes what it has begun" in errors
+    )
+    assert f"took over from process {platform.process.pid}" in errors
     wait_for_the_stand_in(platform)
-    output = (platform.home / "stderr.log").read_text()
-    assert f"handed over to process {answering}; this one ends when its calls are answered\n" in output
-    assert f"ready at {platform.url}: process {answering} has taken over\n" in output
 
 
 def test_a_successor_that_cannot_serve_leaves_the_platform_as_it_was(platform: Platform, tmp_path: Path) -> None:
@@ -175,12 +220,7 @@ def test_a_successor_that_cannot_serve_leaves_the_platform_as_it_was(platform: P
     assert "the platform goes on as it was" in ran.err
     assert (platform.home / "lock").read_text() == before
     assert ask(platform, "POST", PATH, b"1", headers=JSON).json["result"] == [1, live]
-    lines = [json.loads(line) for line in (platform.home / "platform.log").read_text().splitlines()]
-    assert "not restarted" in {line["event"] for line in lines}
-    (wrong,) = (line for line in lines if line["event"] == "did not take over")
-    assert "ann/turns does not start" in wrong["reason"]
-    assert "Traceback (most recent call last)" in wrong["exception"]
-    assert "not restarted: the platform goes on as it was" in (platform.home / "stderr.log").read_text()
+    assert "not restarted" in (platform.home / "platform.log").read_text()
     switch(platform, other, "still")
     assert ask(platform, "POST", PATH, b"2", headers=JSON).json["result"] == [2, other]
 
@@ -232,3 +272,62 @@ def test_clients_that_stand_still_keep_the_one_before_for_a_while_and_the_next_r
         assert half.recv(1) == b""
     said = [json.loads(line) for line in (impatient.home / "platform.log").read_text().splitlines()]
     assert [line["connections"] for line in said if "cut off" in line["event"]] == [2]
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSTOP)", "it said nothing for 4 seconds and was ended"),
+        ("os._exit(1)", "it ended before it was ready"),
+        ("1 / 0", "ZeroDivisionError: division by zero; platform.log has its traceback"),
+    ],
+)
+def test_a_successor_that_is_stuck_or_broken_is_ended_and_everybody_told(
+    impatient: Platform, tmp_path: Path, how: str, why: str
+) -> None:
+    errors, log = impatient.home / "stderr.log", impatient.home / "platform.log"
+    before = errors.read_text()
+    (impatient.home / "how").write_text(how)
+    ran = pushpoint("restart", "--home", str(impatient.home), directory=tmp_path, platform=impatient)
+    (impatient.home / "how").unlink()
+    assert ran.code == 11
+    assert "the new process starts" in ran.err
+    why = f"the platform goes on as it was, since its successor did not start: {why}"
+    assert why in ran.err
+    assert errors.read_text().startswith(f"{before}starting\nnot restarted: {why}")
+    assert "Traceback" not in errors.read_text().removeprefix(before)
+    logged = json.loads(log.read_text().splitlines()[-1])
+    assert ("ZeroDivisionError" in logged.get("exception", "")) == ("ZeroDivisionError" in why)
+    assert ask(impatient, "GET", "/v1/algorithms/ann/none", headers=JSON).status == 404
+
+
+def test_a_signal_that_comes_while_a_process_leaves_reaches_the_platform(impatient: Platform, tmp_path: Path) -> None:
+    lock, leaving = impatient.home / "lock", impatient.home / "leaving"
+
+    def restart() -> str:
+        before = lock.read_text().strip()
+        assert pushpoint("restart", "--home", str(impatient.home), directory=tmp_path, platform=impatient).code == 0
+        return before
+
+    if lock.read_text().strip() == str(impatient.process.pid):
+        restart()
+    wait_for_the_stand_in(impatient)
+    (impatient.home / "slowly").touch()
+    deadline = time.monotonic() + 20
+    while not leaving.exists():  # the one in the middle, which is one more when this one was started before `slowly`
+        assert time.monotonic() < deadline
+        before = restart()
+        while Path(f"/proc/{before}").exists() and not leaving.exists():
+            time.sleep(0.02)
+    impatient.process.send_signal(signal.SIGTERM)
+    assert impatient.process.wait(10) == 0
+
+
+def test_a_signal_that_nobody_passed_on_is_sent_again(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LEFT, str(tmp_path / "lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(0.2)  # until it is the program that stands in
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 128 + signal.SIGTERM

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import pytest
 
 from pushpoint.web import calls
+from pushpoint.web.protocol import HEAD_PATIENCE
 from tests.conftest import Platform, start_platform, stop_platform
 from tests.web.support import JSON, TEXT, Answer, address, ask, create, push, serve
 
@@ -303,3 +304,34 @@ def test_an_algorithm_is_deleted_while_its_builds_wait(people: People) -> None:
     assert people.ask("DELETE", path, key=people.platform.key).status == 204
     waiting.join()
     assert answers[0].status == 404
+
+
+def test_connections_that_send_nothing_or_no_end_are_closed(people: People) -> None:
+    where = address(people.platform)
+    idle = [socket.create_connection(where) for _ in range(20)]
+    for one in idle[:10]:
+        one.sendall(b"POST /v1/algo/ann/probes HTTP/1.1\r\nauthorization: Sim")
+    with socket.create_connection(where) as endless:
+        endless.sendall(b"GET / HTTP/1.1\r\nx: " + b"a" * (1 << 16))
+        assert endless.recv(100).startswith(b"HTTP/1.1 431 ")
+    began = time.monotonic()
+    for number, one in enumerate(idle):
+        with one:
+            one.settimeout(HEAD_PATIENCE + 5)
+            assert one.recv(13) == (b"HTTP/1.1 408 " if number < 10 else b"")
+    assert time.monotonic() - began > HEAD_PATIENCE / 2
+
+
+def test_who_sends_junk_after_a_call_gets_its_answer_and_harms_nobody(people: People) -> None:
+    body = b'{"path": "/v1/data/ann", "times": 2}'
+    head = f"POST /v1/algo/ann/probes HTTP/1.1\r\nhost: x\r\nauthorization: {people.platform.key}\r\n".encode()
+    call = head + b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    for end in (b"GARBAGE\r\n\r\n", None):
+        with socket.create_connection(address(people.platform)) as caller:
+            caller.sendall(call + call + (end or b""))
+            if end is None:
+                caller.shutdown(socket.SHUT_WR)
+            said = b"".join(iter(lambda: caller.recv(1 << 16), b""))
+        assert said.count(b"HTTP/1.1 200 OK") == 2
+        assert said.count(b"HTTP/1.1") == 2
+        assert said.count(b'"result":[200,200]') == 2

@@ -1,9 +1,9 @@
 """Handing a platform over to its successor: the same command, started anew, while calls go on.
 
 The two speak over a pair of Unix sockets, in this order: the one before gives the listening socket and the lock, and
-names the builds whose workers are to be ready; its successor says that it is ready, or why it will never be; the one
-before stops accepting and says `begin`; then it gives each connection away as soon as that is between two requests, so
-that no client notices. Its end is the end of the messages.
+names the builds whose workers are to be ready; its successor says each second what it does, and at last that it is
+ready, or why it will never be; the one before stops accepting and says `begin`; then it gives each connection away as
+soon as that is between two requests, so that no client notices. Its end is the end of the messages.
 
 What came over a connection meanwhile waits in the kernel, which belongs to neither of the two.
 """
@@ -20,10 +20,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from pathlib import Path
+from traceback import format_exception
 from typing import TYPE_CHECKING, NoReturn, cast
 from weakref import WeakKeyDictionary, WeakSet
+
+from rich.console import Console
+from rich.text import Text
 
 from pushpoint.cli import stand_in
 from pushpoint.errors import Error, Unavailable
@@ -39,9 +43,13 @@ SOCKET = "control.sock"
 """In the home's `run`: who connects has the platform restarted, and reads how that went."""
 VARIABLE = "PUSHPOINT_PREDECESSOR"
 """Of the successor's environment: the descriptor of its end of the messages."""
-_READY, _BEGIN, _CONNECTION = b"ready", b"begin", b"connection"
-_LONGEST = 1 << 16
-_PAUSE, _LOOK = 0.01, 0.1
+_BEGIN, _CONNECTION = b"begin", b"connection"
+_LONGEST, _LONGEST_TEXT = 1 << 16, 8000
+_PAUSE, _LOOK, _BEAT = 0.01, 0.1, 1.0
+SILENCE = 60.0
+"""Seconds without a word after which a successor that starts is ended."""
+LONGEST_START = 900.0
+"""Seconds after which it is ended anyway; a worker may take 600 of them."""
 GRACE = 30.0
 """Seconds that calls under way may take when the platform is stopped."""
 LAST_SECONDS = 5
@@ -63,19 +71,24 @@ class Successor:
         self.process, self._channel = process, channel
 
     @classmethod
-    async def start(cls, listening: socket.socket, lock: int, builds: Iterable[str]) -> Successor:
+    async def start(
+        cls, listening: socket.socket, lock: int, first: int, builds: Iterable[str], tell: Callable[[str], None]
+    ) -> Successor:
         """Start this very command anew, and wait until it could answer.
 
         Args:
             listening: Where the platform listens.
             lock: Descriptor of the home's lock.
+            first: Number of the process that the platform was started as.
             builds: Ids of those whose workers must be ready.
+            tell: Takes what it does meanwhile, again and again.
 
         Returns:
             The successor.
 
         Raises:
-            Unavailable: It cannot be the successor; it has ended.
+            Unavailable: It cannot be the successor, or is silent, or takes too long; it has ended. Its traceback is a
+                note of this error.
         """
         if sys.platform != "linux":
             raise Unavailable("a running platform is handed over on Linux alone; stop it and start it again")
@@ -86,16 +99,18 @@ class Successor:
         with theirs:
             number = theirs.fileno()
             command = [sys.executable, *sys.orig_argv[1:]]
-            process = subprocess.Popen(command, env=os.environ | {VARIABLE: str(number)}, pass_fds=[number])
+            try:
+                process = subprocess.Popen(command, env=os.environ | {VARIABLE: str(number)}, pass_fds=[number])
+            except OSError as error:
+                ours.close()
+                raise _not_started(f"{command[0]} cannot be run ({error.strerror}); install it again") from error
         successor = cls(process, ours)
         try:
-            ours.setblocking(True)
-            wanted = json.dumps(list(builds)[: _LONGEST // 40]).encode()
-            socket.send_fds(ours, [wanted], [listening.fileno(), lock])
-            said = await asyncio.to_thread(ours.recv, _LONGEST)
-            if said != _READY:
-                why = f"{said.decode()}; platform.log tells more" if said else "the platform's standard error tells why"
-                raise Unavailable(f"the platform goes on as it was, since its successor did not start: {why}")
+            ours.settimeout(SILENCE)
+            wanted = json.dumps({"first": first, "builds": list(builds)[: _LONGEST // 50]}).encode()
+            with contextlib.suppress(OSError):  # it has ended already, which is seen below
+                socket.send_fds(ours, [wanted], [listening.fileno(), lock])
+            await successor._until_ready(tell)
         except BaseException:
             process.kill()
             await asyncio.to_thread(process.wait)
@@ -103,6 +118,30 @@ class Successor:
             raise
         ours.setblocking(False)
         return successor
+
+    async def _until_ready(self, tell: Callable[[str], None]) -> None:
+        latest = time.monotonic() + LONGEST_START
+        while time.monotonic() < latest:
+            try:
+                said = await asyncio.to_thread(self._channel.recv, _LONGEST)
+            except TimeoutError:
+                raise _not_started(f"it said nothing for {SILENCE:g} seconds and was ended; try again") from None
+            except OSError:  # it has ended, and left unread what it was sent
+                said = b""
+            match json.loads(said or b"{}"):
+                case {"ready": True}:
+                    return
+                case {"doing": str(doing)}:
+                    tell(doing)
+                case {"failed": str(why), "traceback": str(traceback)}:
+                    error = _not_started(why)
+                    error.add_note(traceback)
+                    raise error
+                case _:
+                    raise _not_started("it ended before it was ready; the platform's standard error tells more")
+        raise _not_started(
+            f"it was not ready after {LONGEST_START / 60:g} minutes and was ended; stop the platform and start it again"
+        )
 
     def begin(self) -> None:
         """Tell it to accept connections; from now on it is the platform."""
@@ -180,6 +219,8 @@ class Predecessor:
         lock: Descriptor of the home's lock, which is held.
         builds: Ids of those whose workers must be ready.
         process: Its number.
+        first: Number of the process that the platform was started as.
+        has_begun: Whether its successor is the platform.
         gone: Set when it has ended.
     """
 
@@ -187,14 +228,34 @@ class Predecessor:
         wanted, (listening, self.lock), _, _ = socket.recv_fds(channel, _LONGEST, 2, socket.MSG_CMSG_CLOEXEC)
         self._channel = channel
         self.listening = socket.socket(fileno=listening)
-        self.builds: list[str] = json.loads(wanted)
+        asked = json.loads(wanted)
+        self.first: int = asked["first"]
+        self.builds: list[str] = asked["builds"]
         self.process = os.getppid()
+        self.has_begun = False
+        self._telling: asyncio.Task[None] | None = None
         self.gone = asyncio.Event()
 
-    def say_failed(self, why: str) -> None:
+    def tell(self, doing: str) -> None:
+        """Say what this process does, now and again and again; on the loop."""
+
+        async def tell() -> None:
+            while True:
+                self._say({"doing": self._doing})
+                await asyncio.sleep(_BEAT)
+
+        self._doing = doing
+        if self._telling:
+            self._say({"doing": doing})
+        else:
+            self._telling = asyncio.create_task(tell())
+
+    def say_failed(self, error: Exception) -> None:
         """Say that this process will never be ready."""
-        with contextlib.suppress(OSError):  # too late: it has taken over, and nobody listens
-            self._channel.send(why.encode()[:_LONGEST] or b"?")
+        known = isinstance(error, Error)
+        why = str(error) if known else f"{type(error).__name__}: {error}; platform.log has its traceback"
+        traceback = "" if known else "".join(format_exception(error))
+        self._say({"failed": why[:_LONGEST_TEXT], "traceback": traceback[-_LONGEST_TEXT:]})
 
     async def take_over(self) -> None:
         """Say that this process is ready, and wait until it is to be the platform.
@@ -202,9 +263,16 @@ class Predecessor:
         Raises:
             Unavailable: The one before has ended first.
         """
-        self._channel.send(_READY)
+        if self._telling:
+            self._telling.cancel()
+        self._say({"ready": True})
         if await asyncio.to_thread(self._channel.recv, _LONGEST) != _BEGIN:
             raise Unavailable("the platform that was to be restarted has ended; start it again")
+        self.has_begun = True
+
+    def _say(self, what: Mapping[str, object]) -> None:
+        with contextlib.suppress(OSError):  # nobody listens, which is noticed by waiting for an answer
+            self._channel.send(json.dumps(what).encode(), socket.MSG_DONTWAIT)
 
     def take(self, server: uvicorn.Server) -> None:
         """Take the connections that it gives, on the loop, until it has ended.
@@ -259,8 +327,10 @@ class Restarts:
         listening: socket.socket,
         lock: int,
         before: Predecessor | None,
+        say: Console,
     ) -> None:
         self.successor: Successor | None = None
+        self._say, self._first, self._doing = say, before.first if before else os.getpid(), ""
         self._services, self._sweeper, self._before = services, sweeper, before
         self._listening, self._lock = listening, lock
         import structlog
@@ -268,7 +338,8 @@ class Restarts:
         self._log = structlog.get_logger()
         self._had_terminal = os.isatty(0)
         self._restart: asyncio.Task[int] | None = None
-        self._rest: asyncio.Task[None] | None = None
+        self._adopting: asyncio.Task[None] | None = None
+        self._finishing: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
 
     async def begin(self, outer: uvicorn.Server, inner: uvicorn.Server, control: socket.socket) -> None:
@@ -283,11 +354,25 @@ class Restarts:
         _mark(self._lock)
         self._control = await asyncio.start_unix_server(self._asked, sock=control)
         if self._before:
-            self._rest = asyncio.create_task(self._adopt(self._before))
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._stop, signal.SIGTERM)
-        loop.add_signal_handler(signal.SIGINT, self._stop, signal.SIGINT)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+            self._adopting = asyncio.create_task(self._adopt(self._before))
+        self._loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            signal.signal(number, self._signalled)
+
+    def _signalled(self, number: int, _: object) -> None:
+        # not by the loop alone: what reaches a process whose loop has made its last round would be lost
+        if self.successor:
+            self.successor.pass_on(number)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._heed, number)
+
+    def _heed(self, number: int) -> None:
+        if number != signal.SIGHUP:
+            self._stop(number)
+        elif self._had_terminal and not os.isatty(0):  # it was closed, and whoever started this there is gone
+            self._stop(signal.SIGTERM)
+        elif self.successor is None:
+            self._begun()
 
     def _stop(self, number: int) -> None:
         if self._restart:
@@ -319,25 +404,21 @@ class Restarts:
     def _is_unused(self) -> bool:
         return self._services.limits.are_unused and not self._outer.server_state.tasks
 
-    def _hang_up(self) -> None:
-        if self._had_terminal and not os.isatty(0):  # it was closed, and whoever started this there is gone
-            self._stop(signal.SIGTERM)
-        elif self.successor:
-            self.successor.pass_on(signal.SIGHUP)
-        else:
-            self._begun()
-
     async def _asked(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            process = await asyncio.shield(self._begun())
-            # the parent of each successor whose own predecessor has ended (PR_SET_CHILD_SUBREAPER)
-            first = os.getppid() if self._before else os.getpid()
-            said: dict[str, object] = {"process": process, "first": first}
-        except Error as error:
-            said = {"error": str(error)}
-        writer.write(json.dumps(said).encode())
-        await writer.drain()
-        writer.close()
+        restart, told = self._begun(), ""
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError):  # whoever asked may have gone
+            while not restart.done():
+                if told != self._doing:
+                    told = self._doing
+                    _write(writer, {"doing": told})
+                await asyncio.wait([restart], timeout=_LOOK)
+            if restart.cancelled():
+                _write(writer, {"error": "the platform was stopped meanwhile; start it again"})
+            elif error := restart.exception():
+                _write(writer, {"error": _reason(error)})
+            else:
+                _write(writer, {"process": restart.result(), "first": self._first})
+            await writer.drain()
 
     async def _adopt(self, before: Predecessor) -> None:
         # what is written down to be done is ours to do, until and once more after the one before has ended
@@ -362,8 +443,17 @@ class Restarts:
         if self.successor is None:
             self._restart = None  # it may be tried again
         if not task.cancelled() and (error := task.exception()):
-            self._log.error("not restarted", reason=str(error))
-            say(f"not restarted: {error}")
+            noted = "\n".join(getattr(error, "__notes__", ()))
+            details = {"exception": noted} if noted else {} if isinstance(error, Error) else {"exc_info": error}
+            self._log.error("not restarted", reason=_reason(error), **details)
+            self._print(f"not restarted: {_reason(error)}", "bold yellow")
+
+    def _print(self, text: str, style: str) -> None:
+        with contextlib.suppress(OSError):  # whoever read it may have gone
+            self._say.print(Text(text, style))
+
+    def _tell(self, doing: str) -> None:
+        self._doing = doing
 
     async def _hand_over(self) -> int:
         services = self._services
@@ -374,10 +464,12 @@ class Restarts:
                 f"when it has ended, in {LONGEST_END / 3600:g} hours at the latest (if it was stopped: kill -CONT)"
             )
         try:
+            self._tell("builds and rollouts that are under way come to their end")
             for gate in gates:
                 await asyncio.to_thread(gate.hold)
+            self._tell("the new process starts")
             serving = [build for build, pool in services.pools.all().items() if pool.live_replicas]
-            successor = await Successor.start(self._listening, self._lock, serving)
+            successor = await Successor.start(self._listening, self._lock, self._first, serving, self._tell)
         except BaseException:
             for gate in gates:
                 gate.open()
@@ -388,8 +480,9 @@ class Restarts:
             server.close()
         successor.begin()
         self._log.info("handed over", successor=successor.process.pid)
-        say(f"handed over to process {successor.process.pid}; this one ends when its calls are answered")
-        self._rest = asyncio.create_task(self._finish(successor))
+        say = f"handed over: process {successor.process.pid} answers now; {os.getpid()} finishes what it has begun"
+        self._print(say, "dim")
+        self._finishing = asyncio.create_task(self._finish(successor))
         return successor.process.pid
 
     async def _finish(self, successor: Successor) -> None:
@@ -412,6 +505,10 @@ class Restarts:
         self._begin_end()
 
 
+def _not_started(why: str) -> Unavailable:
+    return Unavailable(f"the platform goes on as it was, since its successor did not start: {why}")
+
+
 def predecessor(variables: MutableMapping[str, str]) -> Predecessor | None:
     """Find out whether this process was started to take over.
 
@@ -425,10 +522,12 @@ def predecessor(variables: MutableMapping[str, str]) -> Predecessor | None:
     return Predecessor(socket.socket(fileno=int(number))) if number else None
 
 
-def say(text: str) -> None:
-    """Tell whoever reads the platform's standard error; there may be nobody any more."""
-    with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+def _write(writer: asyncio.StreamWriter, said: Mapping[str, object]) -> None:
+    writer.write(json.dumps(said).encode() + b"\n")
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, Error) else f"{error!r} is a bug; platform.log has its traceback"
 
 
 def _mark(lock: int) -> None:
@@ -442,11 +541,6 @@ def _is_alive(process: int) -> bool:
         return Path("/proc", str(process)).exists()
 
 
-def hold_signals() -> None:
-    """Let signals wait, for who comes next in this process: `end` or the program that stands in."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-
-
 def leave(successor: Successor, lock: Path, *, is_first: bool) -> NoReturn:
     """End this process, the platform being another one; or go on as a small program, until that one ends.
 
@@ -457,8 +551,12 @@ def leave(successor: Successor, lock: Path, *, is_first: bool) -> NoReturn:
         lock: File that says which process is the platform.
         is_first: Whether this is the process that the platform was started as.
     """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # they wait for the program that stands in
     if not is_first:
-        os._exit(0 if _is_alive(int(lock.read_text())) else 128 - min(successor.process.wait(), 0))
+        for number in signal.sigpending().intersection(_SIGNALS):
+            successor.pass_on(number)
+        code = 0 if _is_alive(int(lock.read_text())) else successor.process.wait()
+        os._exit(128 - code if code < 0 else code)
     if Path(stand_in.__file__).exists():  # who upgrades may have removed it
         with contextlib.suppress(OSError):
             arguments = [sys.executable, "-I", "-S", stand_in.__file__, str(lock)]

@@ -12,10 +12,10 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import structlog
 from rich.console import Console
 from rich.text import Text
 
-from pushpoint.cli.platform_log import open_log
 from pushpoint.config import profile_path, read_file
 from pushpoint.databases import open_database
 from pushpoint.engines.local import LocalEngine
@@ -85,7 +85,15 @@ def open_platform(
         The services.
     """
     tracing = open_tracing(os.environ)
-    open_log(home)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=(home / "platform.log").open("a")),
+    )
     for folder in ("run", "repositories", "builds", "environments", "scratch"):
         (home / folder).mkdir(exist_ok=True)
     database = open_database(home / "platform.db")

@@ -20,17 +20,23 @@ def restart(
 ) -> None:
     """Start the platform of this machine anew, such as after an upgrade, while it goes on answering."""
     path = (home or Path.home() / "pushpoint").absolute() / "run" / SOCKET
-    with socket.socket(socket.AF_UNIX) as asking:
+    say = Console(stderr=True, soft_wrap=True)
+    found = {"error": "the platform ended meanwhile; start it again"}
+    with socket.socket(socket.AF_UNIX) as asking, say.status("asking the platform") as status:
         try:
             asking.connect(str(path))
         except OSError as error:
             folder = path.parents[1]
             raise NotFound(f"no platform runs on {folder}; start it with pushpoint serve --home {folder}") from error
-        said = b"".join(iter(lambda: asking.recv(1 << 16), b""))
-    found = json.loads(said or '{"error": "the platform ended meanwhile; start it again"}')
+        for line in asking.makefile("rb"):
+            said = json.loads(line)
+            if "doing" not in said:
+                found = said
+            elif say.is_terminal:
+                status.update(Text(said["doing"]))
+            else:
+                say.print(Text(said["doing"], "dim"))
     if "error" in found:
         raise Unavailable(found["error"])
-    told = f"process {found['process']} answers now"
-    if first := found.get("first"):  # a platform before an upgrade may not say it
-        told += f"; process {first}, as which it was started, stays and passes signals on to it"
-    Console(stderr=True, soft_wrap=True).print(Text.assemble(("restarted: ", "bold green"), told))
+    which = f"process {found['process']} answers now; signals still go to {found['first']}, which it was started as"
+    say.print(Text.assemble(("restarted: ", "bold green"), which))

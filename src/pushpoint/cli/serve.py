@@ -119,7 +119,7 @@ def serve(
     home = (home or Path.home() / "pushpoint").absolute()
     name = check_name("account", account) if account else _user_name()
     listed = frozenset(map(check_listed, git_host or ()))
-    with _taking_over(home) as before, _alone(home, before) as lock:
+    with _taking_over() as before, _alone(home, before) as lock:
         listening = before.listening if before else _listen(host, port)
         import uvloop
 
@@ -200,10 +200,12 @@ async def _serve(
     from pushpoint.serving.pools import note_lost
     from pushpoint.serving.repeating import Repeating
     from pushpoint.web import create_app
-    from pushpoint.web.protocol import Protocol
+    from pushpoint.web.protocol import Protocol, note_second
 
     say = Console(stderr=True, soft_wrap=True)
     home, before = start.home, start.before
+    if before:
+        before.tell("the new process opens the database")
     inner_path = home / "run" / f"api-{os.getpid()}.sock"
     groups = find_groups(int(machine_memory() * MEMORY_SHARE))
     loop = asyncio.get_running_loop()
@@ -217,7 +219,7 @@ async def _serve(
             sweeping.sweep(services.database, services.store, services.tokens)
 
     sweeper = Repeating("sweeper", sweeping.EVERY, sweep)
-    restarts = handover.Restarts(services, sweeper, start.listening, start.lock, before)
+    restarts = handover.Restarts(services, sweeper, start.listening, start.lock, before, say)
     try:
         opening.first_start(services, account, explicit=explicit, say=say)
         sandbox = services.sandbox
@@ -233,6 +235,11 @@ async def _serve(
             @contextlib.contextmanager
             def capture_signals(self) -> Iterator[None]:
                 yield  # the loop's handlers below stop both servers
+
+            async def on_tick(self, counter: int) -> bool:  # ten times a second
+                if counter % 10 == 0:
+                    note_second(self.server_state.connections)
+                return await super().on_tick(counter)
 
         def server() -> Server:
             return Server(
@@ -254,21 +261,22 @@ async def _serve(
         await _until_started(inner)
         if before:
             await asyncio.to_thread(services.pools.restore, before.builds)
-            await asyncio.to_thread(services.pools.wait_for, before.builds)
+            for number, build in enumerate(before.builds):
+                before.tell(f"workers load; those of {number} of {len(before.builds)} releases are ready")
+                await asyncio.to_thread(services.pools.wait_for, [build])
             await before.take_over()
+            say.print(Text(f"took over from process {before.process}", "dim"))
         serving.append(asyncio.create_task(outer.serve(sockets=[start.listening])))
         await restarts.begin(outer, inner, _bind(home / "run" / handover.SOCKET))
         await _until_started(outer)
         if before:
             before.take(outer)
-            handover.say(f"ready at {outside.url}: process {os.getpid()} has taken over")
         else:
             await asyncio.to_thread(services.builder.recover)
             await asyncio.to_thread(services.pools.restore)
             typer.echo(f"ready at {outside.url}")
         gc.freeze()  # what is there now stays; else each look for garbage would go through all of it, in some 60 ms
         await asyncio.gather(*serving)
-        handover.hold_signals()
         return restarts.successor
     finally:
         sweeper.close()
@@ -319,19 +327,15 @@ def _public_address(url: str | None, host: str, port: int) -> str:
 
 
 @contextlib.contextmanager
-def _taking_over(home: Path) -> Iterator[handover.Predecessor | None]:
+def _taking_over() -> Iterator[handover.Predecessor | None]:
     before = handover.predecessor(os.environ)
     try:
         yield before
     except Exception as error:
-        if before:
-            try:
-                from pushpoint.cli.platform_log import note_failed_start
-
-                note_failed_start(home, error)
-            finally:
-                before.say_failed(str(error))  # which is the end of this process
-        raise
+        if before is None or before.has_begun:
+            raise
+        before.say_failed(error)  # it tells whoever asked, and the log
+        raise typer.Exit(1) from error
 
 
 @contextlib.contextmanager

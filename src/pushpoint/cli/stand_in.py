@@ -12,6 +12,8 @@ import signal
 import sys
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+LOOK = 10.0
+"""Seconds between two looks, should a signal have gone to a thread that is left of the platform."""
 
 
 def main(lock: str) -> int:
@@ -23,27 +25,32 @@ def main(lock: str) -> int:
     Returns:
         The platform's exit code; 128 and the signal's number if one has ended it.
     """
-
-    def pass_on(number: int, _: object) -> None:
-        for child in _children():
-            os.kill(child, number)
-
-    for number in SIGNALS:
-        signal.signal(number, pass_on)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # what came while the program was exchanged comes now
-    code = 0
+    awaited = {*SIGNALS, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)  # each waits until it is asked for: none comes between two steps
+    end, code = 0, 0
     try:
         while True:
-            ended, status = os.wait()
-            code = os.waitstatus_to_exitcode(status)
-            platform = _read(lock)
-            if platform == [ended] or not platform or not os.path.exists(f"/proc/{platform[0]}"):
-                break
+            ended, status = os.waitpid(-1, os.WNOHANG)
+            if ended:
+                code = os.waitstatus_to_exitcode(status)
+                platform = _read(lock)
+                if platform == [ended] or not platform or not os.path.exists(f"/proc/{platform[0]}"):
+                    break
+                if end:  # it may have come too late for the one that has ended to pass it on
+                    _pass_on(end)
+            elif (came := signal.sigtimedwait(awaited, LOOK)) and came.si_signo != signal.SIGCHLD:
+                _pass_on(came.si_signo)
+                end = end if came.si_signo == signal.SIGHUP else came.si_signo
     except ChildProcessError:
         pass
     for child in _children():  # workers whose platform did not come to its end
         os.kill(child, signal.SIGKILL)
     return 128 - code if code < 0 else code
+
+
+def _pass_on(number: int) -> None:
+    for child in _children():
+        os.kill(child, number)
 
 
 def _children() -> list[int]:

@@ -64,7 +64,10 @@ class _Calls:
             except Exception as error:
                 response = raw.wrong(error)
                 refusals.note(services, url.decode("latin-1"), response[0], response[2], seconds)
-            write(*response)
+            try:
+                write(*response)
+            except Exception:  # who gave the outcome gives others theirs too
+                raw.log.exception("an answer was not written")
 
         return serving.submit(services, actor, target, request, timeout=timeout, request_id=request_id, take=answer)
 

@@ -98,7 +98,7 @@ async def answer(
     loop, stream, writer = asyncio.get_running_loop(), Stream(), _Writer(send, form, headers)
     started, limit = loop.time(), asyncio.timeout(None)
     called = loop.create_task(call(stream))
-    left = loop.create_task(_until_gone(receive))
+    left = loop.create_task(_until_gone(scope, receive))
     left.add_done_callback(lambda _: _settle(stream, Answer("void", b"", loop.time() - started)))
     beats = loop.create_task(writer.keep_alive(stream))
 
@@ -117,6 +117,7 @@ async def answer(
                     await writer.write(items, stream.lineage)
             outcome, target = await called
             if left.done():
+                protocol.break_off(scope)
                 raise raw.Gone
             beats.cancel()
             outcome = failure or outcome
@@ -163,8 +164,9 @@ class _Writer:
         await self._send({"type": "http.response.body", "body": text, "more_body": more})
 
 
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
+async def _until_gone(scope: HTTPScope, receive: Receive) -> None:
+    # who has closed and who has only asked all that it wanted look alike; no items are made for nobody
+    while not protocol.has_ended(scope) and (await receive())["type"] != "http.disconnect":
         pass
 
 
