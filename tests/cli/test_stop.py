@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import threading
 import time
 from http.client import IncompleteRead
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Platform, start_platform, stop_platform
-from tests.web.support import JSON, Answer, ask, compile_head, publish, push, serve
+from tests.web.support import JSON, Answer, address, ask, compile_head, publish, push, serve
 
 WITH_GRACE = """
 from pushpoint.cli import handover
@@ -146,6 +147,19 @@ def test_what_is_under_way_is_waited_for_with_all_that_it_calls(home: Path) -> N
     logs = [path.read_text() for path in (callers.platform.home / "builds").glob("*/output.log")]
     assert sum(text.count("was here") for text in logs) == 2 + 2
     assert "a call failed" not in {line["event"] for line in callers.log()}
+    assert "Traceback" not in callers.errors()
+
+
+def test_a_request_that_never_comes_to_its_end_is_told_too(home: Path) -> None:
+    callers = started(home, 1)
+    head = f"POST /v1/algo/ann/waits HTTP/1.1\r\nhost: x\r\nauthorization: {callers.platform.key}\r\n"
+    with socket.create_connection(address(callers.platform), timeout=20) as half:
+        half.sendall(f"{head}content-type: application/json\r\ncontent-length: 10\r\n\r\n1".encode())
+        assert callers.stop() < 10
+        answer = b"".join(iter(lambda: half.recv(1 << 16), b""))
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 5\r\n" in answer
+    assert b'"error_type":"Unavailable"' in answer
     assert "Traceback" not in callers.errors()
 
 
