@@ -51,6 +51,7 @@ _CALL = {
     },
     "anyOf": [{"required": [one]} for one in ("result", "error", "async")],
 }
+_BARE = {"description": "With `output=raw`: the result, whatever it is"}
 _RESULT = {"type": "object", "properties": {"result": TEXT}, "required": ["result"]}
 _DELETED = {
     "type": "object",
@@ -103,7 +104,7 @@ def _calls(failures: Failures) -> dict[str, Any]:
     answers = {
         "200": {
             "description": "The algorithm's result, or its error",
-            "content": {"application/json": {"schema": _CALL}}
+            "content": {"application/json": {"schema": {"anyOf": [_CALL, _BARE]}}}
             | {kind: {"schema": TEXT} for kind in ("text/plain", "text/event-stream", "application/x-ndjson")}
             | BYTES,
         },
