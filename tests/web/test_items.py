@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
+import socket
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -168,6 +170,17 @@ def test_what_cannot_be_called_has_a_status(platform: Platform) -> None:
 def test_items_come_when_they_are_made(platform: Platform) -> None:
     with reading(platform, {"count": 10**6, "pause": 0.05, "size": 2}) as response:
         assert [response.readline() for _ in range(4)] == [b"data: xx\n", b"\n"] * 2
+
+
+def test_a_reader_that_shuts_down_its_side_has_left(platform: Platform) -> None:
+    before = len(call(platform, "closed", "").json["result"])
+    with reading(platform, {"count": 10**6, "pause": 0.05, "size": 2}) as response:
+        response.readline()
+        with socket.socket(fileno=os.dup(response.fileno())) as side:
+            side.shutdown(socket.SHUT_WR)
+        with pytest.raises(http.client.IncompleteRead):
+            response.read()
+    assert len(call(platform, "closed", "").json["result"]) == before + 1
 
 
 def test_a_slow_reader_holds_the_algorithm_and_one_that_leaves_closes_it(platform: Platform) -> None:
