@@ -243,6 +243,16 @@ def test_public_is_neither_loopback_nor_a_private_network(tmp_path: Path, target
         assert b" 403 " in ask(proxy, f"GET http://{target}/latest HTTP/1.1\r\nHost: example.com\r\n\r\n".encode())
 
 
+def test_a_deep_folder_is_no_hindrance(tmp_path: Path) -> None:
+    deep = tmp_path / ("deep" * 25)
+    deep.mkdir()
+    with way(deep, "public") as out, out.proxy("public") as proxy, Relay(str(proxy.path)) as relay:
+        with socket.create_connection(relay.server_address[:2], timeout=10) as asking:  # type: ignore[arg-type]
+            asking.sendall(b"CONNECT 127.0.0.1:443 HTTP/1.1\r\n\r\n")
+            assert b" 403 " in asking.recv(1000)
+        relay.shutdown()
+
+
 def test_what_was_checked_is_what_is_connected_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[tuple[str, int]] = []
 

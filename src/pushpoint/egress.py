@@ -33,6 +33,7 @@ from pushpoint.environments import index_places
 from pushpoint.errors import InvalidName
 from pushpoint.hosts import Lookup, look_up
 from pushpoint.reach import Place, Reach, place
+from pushpoint.runtime.relay import short
 
 CONNECTIONS = 100
 """Of one sandbox at once; uv asks for up to 50 files at a time."""
@@ -207,7 +208,8 @@ class Proxy:
         self._accepting: asyncio.Task[None] | None = None
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.setblocking(False)
-        self._listener.bind(str(path))
+        with short(str(path)) as name:
+            self._listener.bind(name)
         self._listener.listen(64)
 
     def __enter__(self) -> Proxy:

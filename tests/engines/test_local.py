@@ -151,7 +151,7 @@ def test_a_call_that_hangs_is_cut_in_time_and_its_worker_replaced(platform: Plat
         failure = platform.failure(pool, input, timeout=0.3)
         assert time.monotonic() - started < 1.5
         assert failure.error_type == "TimeoutError"
-        assert "0.3 seconds" in failure.message
+        assert "0.3 s" in failure.message
     assert platform.answer(pool, 0.01) == 0.01
 
 

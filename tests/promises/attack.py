@@ -152,7 +152,16 @@ def _nothing_outside(calls: list[Call], attack: Attack) -> None:
     gits += [f"{home}/builds/", "/dev/null"]
     others = [
         f"{home}/{name}"
-        for name in ("builds", "environments", "scratch", "runtime", "repositories", "platform.", "vault-key")
+        for name in (
+            "builds",
+            "environments",
+            "scratch",
+            "runtime",
+            "run/egress-",
+            "repositories",
+            "platform.",
+            "vault-key",
+        )
     ]
     others += [str(cache), "/dev/null", "/dev/shm/", "/sys/fs/cgroup/"]
     for call in calls:

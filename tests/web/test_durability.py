@@ -76,6 +76,14 @@ def test_a_home_has_one_platform(tmp_path: Path) -> None:
         )
         assert second.returncode == 8
         assert "another platform runs on" in second.stderr
+        third = subprocess.run(
+            [sys.executable, "-m", "pushpoint", "serve", "--home", str(tmp_path / ("deep" * 25)), "--no-profile"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert third.returncode == 2
+        assert "too long a path" in third.stderr
         assert ask(platform, "GET", "/ready", key=None).json == {"status": "ready"}
     finally:
         stop_platform(platform)

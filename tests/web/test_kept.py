@@ -279,16 +279,17 @@ def test_a_caller_has_so_many_calls_at_once_and_another_is_not_hindered(platform
 
 
 def test_a_release_for_which_too_many_wait_refuses_more_at_once(platform: Platform) -> None:
-    if called(platform, "ann/slow", 0).status == 404:
-        serve(platform, "ann/slow", SLOW, algorithm_callability="public")
+    serve(platform, "ann/queued", SLOW, algorithm_callability="public")
+    one = {"settings": {"scaling": {"max_replicas": 1}}}
+    assert manage(platform, "PUT", "/v1/algorithms/ann/queued", one).status == 200
     keys = [issue_key(platform, name) for name in ("queued_one", "queued_two")]
     began = time.monotonic()
     with ThreadPoolExecutor(6) as threads:
-        calling = [threads.submit(called, platform, "ann/slow", 1.0, key=key) for key in keys * 3]
+        calling = [threads.submit(called, platform, "ann/queued", 1.0, key=key) for key in keys * 3]
         answers = [one.result() for one in calling]
     refused = [one for one in answers if one.status != 200]
     assert [one.status for one in refused] == [429, 429], "one is made, three wait"
-    assert refused[0].message == "algo://ann/slow has 3 calls waiting; call again"
+    assert refused[0].message == "algo://ann/queued has 3 calls waiting; call again"
     assert refused[0].headers["retry-after"] == "1"
     assert time.monotonic() - began < 10
 

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from pushpoint.limits import WorkerLimits
     from pushpoint.serving.limits import Limits
 
+LONGEST_HOME = 85
+"""Characters: the kernel takes 107 for a Unix socket, which for the longest in a home leaves so many."""
+
 
 def serve(
     home: Annotated[
@@ -343,6 +346,9 @@ def _alone(home: Path, before: handover.Predecessor | None) -> Iterator[int]:
     if before:
         yield before.lock
         return
+    if len(os.fsencode(home)) > LONGEST_HOME:
+        why = f"{home} is too long a path for the sockets in it; choose a --home of at most {LONGEST_HOME} characters"
+        raise ConfigError(why)
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         home.chmod(0o700)

@@ -7,13 +7,16 @@ of this module is a program of its own too (`python -c TEXT SOCKET PORT COMMAND.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import socketserver
 import sys
 import threading
-from typing import Any, Dict
+from typing import Any, Dict, Iterator
 
 CHUNK = 1 << 16
+LONGEST_PATH = 100
+"""Characters; the kernel takes no more than 107 for a Unix socket."""
 
 
 class Relay(socketserver.ThreadingTCPServer):
@@ -43,11 +46,29 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as outside:
-            outside.connect(self.server.path)
+            with short(self.server.path) as path:
+                outside.connect(path)
             back = threading.Thread(target=_copy, args=(outside, self.request), daemon=True)
             back.start()
             _copy(self.request, outside)
             back.join()
+
+
+@contextlib.contextmanager
+def short(path: str) -> Iterator[str]:
+    """Find a name of a Unix socket that is short enough for the kernel, however deep its folder lies.
+
+    Yields:
+        The name.
+    """
+    if len(os.fsencode(path)) <= LONGEST_PATH:
+        yield path
+        return
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        yield "/proc/self/fd/{}/{}".format(folder, os.path.basename(path))
+    finally:
+        os.close(folder)
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
