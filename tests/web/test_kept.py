@@ -281,7 +281,7 @@ def test_a_caller_has_so_many_calls_at_once_and_another_is_not_hindered(platform
 def test_a_release_for_which_too_many_wait_refuses_more_at_once(platform: Platform) -> None:
     serve(platform, "ann/queued", SLOW, algorithm_callability="public")
     one = {"settings": {"scaling": {"max_replicas": 1}}}
-    assert manage(platform, "PUT", "/v1/algorithms/ann/queued", one).status == 200
+    assert manage(platform, "PUT", "ann/queued", one).status == 200
     keys = [issue_key(platform, name) for name in ("queued_one", "queued_two")]
     began = time.monotonic()
     with ThreadPoolExecutor(6) as threads:
