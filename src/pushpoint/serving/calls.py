@@ -57,8 +57,8 @@ async def call(
                     await asyncio.to_thread(services.pools.restart, target.build)
                 return failure, target
             services.metrics.cold_start(target, time.perf_counter() - began)
-        if (waiting := pool.waiting) >= services.limits.queue:
-            raise Overloaded(f"algo://{target.algorithm.name} has {waiting} calls waiting; call again", retry_after=1)
+        if pool.waiting >= services.limits.queue:
+            raise Overloaded(_too_many(target, pool.waiting), retry_after=1)
         with services.tokens.during(actor, target.algorithm, session=request_id) as token:
             addressed = Call(request.content_type, request.data, token, request.stdout, request.trace, bool(stream))
             if stream:
@@ -93,11 +93,17 @@ def submit(
 
     Returns:
         Whether it is under way; else `call` does it, or tells why not.
+
+    Raises:
+        Overloaded: The account has too many calls at once, or as many are waiting for a worker as may.
     """
     pool, limits, tokens = services.pools.running(target.build), services.limits, services.tokens
-    if pool is None or not pool.is_serving or pool.waiting >= limits.queue or limits.is_full(actor):
+    if pool is None or not pool.is_serving:
         return False
     slot = limits.take(actor)
+    if pool.waiting >= limits.queue:
+        limits.leave(slot)
+        raise Overloaded(_too_many(target, pool.waiting), retry_after=1)
     token = "" if pool.is_shared else tokens.issue(actor, target.algorithm, session=request_id)
 
     def over(outcome: Outcome) -> None:
@@ -109,3 +115,7 @@ def submit(
         request = Call(request.content_type, request.data, token, request.stdout, request.trace)
     pool.submit(request, timeout, over)
     return True
+
+
+def _too_many(target: Target, waiting: int) -> str:
+    return f"algo://{target.algorithm.name} has {waiting} calls waiting; call again"

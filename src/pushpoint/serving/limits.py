@@ -70,14 +70,5 @@ class Limits:
         if not self._now[slot]:
             del self._now[slot]
 
-    def is_full(self, actor: Actor) -> bool:
-        """Say whether `take` would refuse a call.
-
-        Returns:
-            That.
-        """
-        whose, most = self._of(actor)
-        return self._now[whose] >= most
-
     def _of(self, actor: Actor) -> tuple[str, int]:
         return (actor.session, self.children) if actor.session else (actor.account.name, self.calls)

@@ -2,7 +2,7 @@
 
 No task, no coroutine, no message in between; they are half of what the platform takes for a call. It does what `calls`
 does, with the same functions. Whatever is unusual is declined: a caller that is not known yet, a release that has no
-worker, a stream, a limit that is reached, anything wrong. `calls` then does it, or says why not.
+worker, a stream, anything wrong. `calls` then does it, or says why not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from pushpoint.errors import Error
+from pushpoint.errors import Error, Overloaded
 from pushpoint.names import Reference
 from pushpoint.runtime.messages import Outcome
 from pushpoint.serving import Services
@@ -62,14 +62,22 @@ class _Calls:
                 )
                 response = outcomes.response(actor, target, outcome, request_id=request_id, is_raw=is_raw)
             except Exception as error:
-                response = raw.wrong(error)
-                refusals.note(services, url.decode("latin-1"), response[0], response[2], seconds)
+                response = self._refusal(url, error, seconds)
             try:
                 write(*response)
             except Exception:  # who gave the outcome gives others theirs too
                 raw.log.exception("an answer was not written")
 
-        return serving.submit(services, actor, target, request, timeout=timeout, request_id=request_id, take=answer)
+        try:
+            return serving.submit(services, actor, target, request, timeout=timeout, request_id=request_id, take=answer)
+        except Overloaded as error:  # many come then, and what one costs is taken from those that are answered
+            write(*self._refusal(url, error, time.perf_counter() - began))
+            return True
+
+    def _refusal(self, url: bytes, error: Exception, seconds: float) -> tuple[int, dict[str, str], bytes]:
+        response = status, _, body = raw.wrong(error)
+        refusals.note(self._services, url.partition(b"?")[0].decode("latin-1"), status, body, seconds)
+        return response
 
 
 def _is_stream(sent: Mapping[bytes, bytes]) -> bool:
