@@ -1,7 +1,8 @@
 """Micro-batches: an algorithm that has `apply_batch(inputs)` gets the calls that are waiting all at once.
 
-A lone call is never delayed. Only while calls come faster than one by one does a batch wait for as many as the last one
-had, and never longer than `max_batch_delay`. What one input does to its batch is undone by halving: the inputs of a
+A lone call is never delayed, and by default no other one: what came while the last batch was answered is the next. An
+algorithm may say how long a batch is to wait, by `max_batch_delay`: then it waits, while calls come faster than one by
+one, for as many as the last one had. What one input does to its batch is undone by halving: the inputs of a
 batch that raised are tried again in smaller ones, until each that fails has failed alone.
 
 Source: the dynamic batching of Triton and TorchServe, whose timers also delay a lone call.
@@ -15,7 +16,7 @@ from typing import Any, Callable, List, Optional
 
 from pushpoint.runtime import frames
 
-SIZE, DELAY = 64, 0.002
+SIZE, DELAY = 64, 0.0
 """The most inputs of a batch, and the seconds that it may wait, where the algorithm's module does not say."""
 
 

@@ -5,6 +5,7 @@ import signal
 import time
 
 max_batch_size = 16
+max_batch_delay = 0.002
 
 
 def apply_batch(inputs):
