@@ -126,5 +126,10 @@ class Reach:
         """
         return Reach(places=tuple(filter(bound.covers, self.places)), public=self.public and bound.public)
 
+    @property
+    def entries(self) -> list[str]:
+        """What `read` makes such a list of."""
+        return [*([PUBLIC] if self.public else []), *map(str, self.places)]
+
     def __str__(self) -> str:
-        return ", ".join([*([PUBLIC] if self.public else []), *map(str, self.places)]) or "nothing"
+        return ", ".join(self.entries) or "nothing"

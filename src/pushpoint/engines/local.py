@@ -188,7 +188,7 @@ class LocalPool:
         on_stopped: Callable[[LocalPool], None],
         on_lost: Callable[[str], None],
     ) -> None:
-        self.launch, self._algorithm = launch, launch.algorithm
+        self.launch = launch
         self._loop = loop
         self._started: Future[Failure | None] = Future()
         self._supervisor = Supervisor(make, launch.scaling, self._set_started, on_lost, loop)
@@ -267,7 +267,7 @@ class LocalPool:
             failure = self._started.result(timeout)
         except FutureTimeout:
             raise RolloutFailed(
-                f"{self._algorithm} was not ready within {timeout:g} s; make its import and load() faster"
+                f"{self.launch.algorithm} was not ready within {timeout:g} s; make its import and load() faster"
             ) from None
         if failure is not None:
             raise RolloutFailed(f"{failure.error_type}: {failure.message}", failure=failure)
@@ -281,7 +281,7 @@ class LocalPool:
         started = asyncio.wrap_future(self._started)
         done, _ = await asyncio.wait((asyncio.ensure_future(asyncio.shield(started)),), timeout=timeout)
         if not done:
-            return Failure("TimeoutError", f"{self._algorithm} was not ready within {timeout:g} s", "", timeout)
+            return Failure("TimeoutError", f"{self.launch.algorithm} was not ready within {timeout:g} s", "", timeout)
         return started.result()
 
     async def call(self, call: Call, timeout: float, stream: Stream | None = None) -> Outcome:
@@ -320,7 +320,7 @@ class LocalPool:
 
     def _check_open(self) -> None:
         if self._closed.is_set():
-            raise Unavailable(f"this release of {self._algorithm} is being stopped; call again", retry_after=1.0)
+            raise Unavailable(f"this release of {self.launch.algorithm} is being stopped; call again", retry_after=1.0)
 
     def drain(self, timeout: float) -> None:
         """Take no new calls, wait for those under way, end the workers. Safe to repeat; never on the loop.

@@ -280,7 +280,7 @@ class Pools:
             log=folder / "output.log",
             variables=secrets.opened(self._database, self._vault, algorithm),
             owner_token=token,
-            reach=reaching.asked(algorithm.settings).within(self._bound),
+            reach=self._reach_of(algorithm),
             limits=_limits(algorithm),
             scaling=self._scaling_of(algorithm),
         )
@@ -292,7 +292,7 @@ class Pools:
             What each worker may use, how many there may be, and what they may reach.
         """
         limits = self._engine.limits.lowered(_limits(algorithm))
-        return limits, self._scaling_of(algorithm), reaching.asked(algorithm.settings).within(self._bound)
+        return limits, self._scaling_of(algorithm), self._reach_of(algorithm)
 
     def rescale(self, algorithm: Algorithm) -> None:
         """Let an algorithm's pools have as many workers as its owner now asks for; those that run go on."""
@@ -323,6 +323,9 @@ class Pools:
         if build_id not in self._live:
             return now - pool.last_used > min(pool.scaling.idle_seconds, IDLE)
         return not pool.scaling.min_replicas and now - pool.last_used > pool.scaling.idle_seconds
+
+    def _reach_of(self, algorithm: Algorithm) -> Reach:
+        return reaching.asked(algorithm.settings).within(self._bound)
 
     def _scaling_of(self, algorithm: Algorithm) -> Scaling:
         asked = algorithm.settings.get("scaling")

@@ -176,7 +176,7 @@ def workers(services: Services, actor: Actor, owner: str, name: str) -> wire.Wor
     return wire.WorkersView(
         limits=limits,
         scaling=scaling,
-        allow=[*(["public"] if reach.public else []), *map(str, reach.places)],
+        allow=reach.entries,
         replicas=pool.live_replicas if pool else 0,
         calls_in_flight=pool.in_flight if pool else 0,
         calls_queued=pool.waiting if pool else 0,
